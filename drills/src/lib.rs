@@ -1,0 +1,1 @@
+//! What a drill is: script host, run, journal, reports.

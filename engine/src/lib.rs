@@ -1,0 +1,3 @@
+//! Disk bytes: containers, tables, volumes, and conversion as a patch.
+pub mod disk;
+pub mod units;

@@ -1,0 +1,1 @@
+//! One virtual machine: start it, watch it, judge how far it came.

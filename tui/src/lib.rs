@@ -1,0 +1,1 @@
+//! A view of a run: reads events and artifacts, sends commands.
