@@ -1,0 +1,287 @@
+//! What the verbs of a scenario act on. The script host translates calls into this trait and knows nothing of disks, QEMU or the
+//! journal; `run` implements it.
+
+use super::source::Pos;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A machine of the current run. Machines belong to the run; a script holds only this number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MachineId(pub u32);
+
+/// One start of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VmId(pub u32);
+
+/// What `drill(…)` says; literals only, so that it is read without running the scenario.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Header {
+    /// The drill's title.
+    pub title: String,
+    /// How often it should be repeated.
+    pub every: Option<Duration>,
+    /// The recovery time the business asks for.
+    pub rto: Option<Duration>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+}
+
+/// What a machine is made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Image {
+    /// A file.
+    Path(PathBuf),
+    /// A sample disk, made when it is first needed: `arg("image", fixture("tiny-gen2"))` makes nothing when `--set image=…` is given.
+    Fixture(String),
+}
+
+/// Options of `start`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StartOptions {
+    /// Which variable store the firmware gets; `None` is the default of the run.
+    pub nvram: Option<Nvram>,
+    /// Whether the firmware enforces Secure Boot; `None` is the default of the generation.
+    pub secure_boot: Option<bool>,
+    /// Memory in bytes, whole MiB.
+    pub memory_bytes: Option<u64>,
+    /// Processors.
+    pub cpus: Option<u32>,
+}
+
+/// The firmware's variable store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nvram {
+    /// A fresh one without any boot entry: the disk must start by itself.
+    Empty,
+}
+
+/// Options of `test_failover`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FailoverOptions {
+    /// Partition table of the copy.
+    pub table: Table,
+    /// The rule set of the platform that would receive the copy.
+    pub profile: Option<Profile>,
+}
+
+/// Partition table of a Generation 1 copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Table {
+    /// By rule: GPT is kept for Linux.
+    #[default]
+    Auto,
+    /// Keep GPT; only boot code changes.
+    Gpt,
+    /// A real MBR, for platforms that demand it.
+    Mbr,
+}
+
+/// A named rule set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// Azure's rules for Generation 1 virtual machines.
+    AzureGen1,
+    /// Only what QEMU itself needs.
+    Lab,
+}
+
+impl Profile {
+    /// The name a scenario uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::AzureGen1 => "azure-gen1",
+            Profile::Lab => "lab",
+        }
+    }
+}
+
+/// Whether a command's exit code decides the drill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitPolicy {
+    /// Anything but 0 fails the drill (`run`).
+    MustBeZero,
+    /// The scenario looks itself (`check_run`).
+    Any,
+}
+
+/// What a command in the guest answered.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RunOutput {
+    /// Exit code.
+    pub exit: i64,
+    /// Standard output and error, bounded by the stage.
+    pub output: String,
+}
+
+/// Why a verb could not do what the scenario asks; the first two never merge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The drilled system did not do what it must.
+    Failed,
+    /// Our host, harness or tool failed: no answer.
+    Broken,
+    /// Something required could not be looked at.
+    NotPerformed,
+    /// Somebody asked to stop.
+    Interrupted,
+    /// A plan was refused with a reason.
+    Refused,
+}
+
+/// A verb's end that ends the drill. Scenarios cannot catch it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct VerbError {
+    /// Which kind of end.
+    pub outcome: Outcome,
+    /// What happened: where, wanted, found.
+    pub message: String,
+    /// What to do next, if there is something to do.
+    pub next: Option<String>,
+}
+
+impl VerbError {
+    /// An error without advice.
+    pub fn new(outcome: Outcome, message: impl fmt::Display) -> Self {
+        VerbError { outcome, message: message.to_string(), next: None }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn with_next(mut self, next: impl fmt::Display) -> Self {
+        self.next = Some(next.to_string());
+        self
+    }
+}
+
+/// Result of a verb.
+pub type Done<T = ()> = Result<T, VerbError>;
+
+/// The world a scenario acts on. Every method is one action under the current step; `pos` is the call in the scenario. Blocking
+/// methods watch the run's cancel token themselves, because Rhai cannot interrupt a host call.
+pub trait Stage: Send + Sync {
+    /// True once the run was cancelled: the host then ends the script between two operations.
+    fn cancelled(&self) -> bool;
+
+    /// `print(…)` and `note(…)`.
+    fn note(&self, text: &str, pos: Option<Pos>);
+
+    /// `drill(title, #{…})`.
+    ///
+    /// # Errors
+    /// When the drill may not start.
+    fn drill(&self, header: &Header, pos: Pos) -> Done;
+
+    /// `step(title)`: a heading up to the next one.
+    ///
+    /// # Errors
+    /// When the run was cancelled or held.
+    fn step(&self, title: &str, pos: Pos) -> Done;
+
+    /// `machine(image)`: open and inspect; makes the fixture when the image is one.
+    ///
+    /// # Errors
+    /// When the image cannot be opened or made.
+    fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId>;
+
+    /// `machine.start(#{…})`: start it as what it is; returns while it boots.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    fn start(&self, machine: MachineId, options: &StartOptions, pos: Pos) -> Done<VmId>;
+
+    /// `vm.wait_ready(deadline)`.
+    ///
+    /// # Errors
+    /// When the guest is not ready in time, or can never be.
+    fn wait_ready(&self, vm: VmId, within: Duration, pos: Pos) -> Done;
+
+    /// `vm.wait_text(text, deadline)`: on the console or the text screen, from where the last wait ended.
+    ///
+    /// # Errors
+    /// When it does not appear in time.
+    fn wait_text(&self, vm: VmId, text: &str, within: Duration, pos: Pos) -> Done;
+
+    /// `vm.check_text(text)`: whether it has been seen since this start.
+    ///
+    /// # Errors
+    /// When the guest cannot be seen at all.
+    fn check_text(&self, vm: VmId, text: &str, pos: Pos) -> Done<bool>;
+
+    /// `vm.run(command)` and `vm.check_run(command)`: a shell command in the guest.
+    ///
+    /// # Errors
+    /// When it cannot be run, or its exit code breaks `policy`.
+    fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput>;
+
+    /// `vm.send(text)`: type on the console, as it is.
+    ///
+    /// # Errors
+    /// When there is no console to type on.
+    fn send(&self, vm: VmId, text: &str, pos: Pos) -> Done;
+
+    /// `vm.stop()`: shut down, then pull the plug; ends well for a machine that is already off.
+    ///
+    /// # Errors
+    /// When it could not be ended.
+    fn stop(&self, vm: VmId, pos: Pos) -> Done;
+
+    /// `vm.expect_failure_of(cause, deadline)`: a control. It passes only when the boot fails at that cause's rung by its own words.
+    ///
+    /// # Errors
+    /// When it boots, fails otherwise, or is silent up to the deadline.
+    fn expect_failure_of(&self, vm: VmId, cause: &str, within: Duration, pos: Pos) -> Done;
+
+    /// `machine.test_failover(#{…})`: preflight, plan, patch, child. The source is only read.
+    ///
+    /// # Errors
+    /// When a rule refuses it.
+    fn test_failover(&self, machine: MachineId, options: &FailoverOptions, pos: Pos) -> Done<MachineId>;
+
+    /// `machine.failback()`: back to Generation 2 with what the guest wrote meanwhile.
+    ///
+    /// # Errors
+    /// When what it would put back no longer fits.
+    fn failback(&self, machine: MachineId, pos: Pos) -> Done<MachineId>;
+
+    /// `machine.plant(fault)`: a copy with a known fault in it.
+    ///
+    /// # Errors
+    /// When the fault is unknown or does not fit this disk.
+    fn plant(&self, machine: MachineId, fault: &str, pos: Pos) -> Done<MachineId>;
+
+    /// `machine.assert_file(path, content)`: read from the stopped disk, compared to the byte.
+    ///
+    /// # Errors
+    /// When it is missing or different.
+    fn assert_file(&self, machine: MachineId, path: &Path, content: &str, pos: Pos) -> Done;
+
+    /// `machine.check_file(path, content)`.
+    ///
+    /// # Errors
+    /// When the disk cannot be read; a missing file is `false`.
+    fn check_file(&self, machine: MachineId, path: &Path, content: &str, pos: Pos) -> Done<bool>;
+
+    /// `machine.assert_same_layout_as(other)`: partitions, types, ids and sizes.
+    ///
+    /// # Errors
+    /// When they differ.
+    fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done;
+
+    /// `machine.cleanup()`: stop and remove everything made from it.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn cleanup(&self, machine: MachineId, pos: Pos) -> Done;
+
+    /// `machine.assert_source_untouched()`.
+    ///
+    /// # Errors
+    /// When the given image is not what it was.
+    fn assert_source_untouched(&self, machine: MachineId, pos: Pos) -> Done;
+}
