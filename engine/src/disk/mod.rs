@@ -3,6 +3,16 @@
 //! Containers open to a [`Disk`]; views stack on one another: a `Slice` is a partition, an `Overlay` is
 //! copy-on-write in memory. Nothing here can write: **an image that was given is never opened for writing.**
 
+pub mod file;
+mod memory;
+mod overlay;
+mod slice;
+
+pub use file::SourceFile;
+pub use memory::MemDisk;
+pub use overlay::{Overlay, OverlayError, Write};
+pub use slice::Slice;
+
 use crate::units::{ByteLen, ByteOffset, SectorSize};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -96,3 +106,39 @@ pub trait Disk: Send + Sync {
 
 /// How disks are passed about: views share what lies under them.
 pub type DiskRef = Arc<dyn Disk>;
+
+impl Geometry {
+    /// That `len` bytes at `at` lie on a disk of this shape; the offset behind them.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] when they do not.
+    pub fn check(&self, at: ByteOffset, len: u64) -> Result<u64, ReadError> {
+        match at.get().checked_add(len) {
+            Some(end) if end <= self.len.get() => Ok(end),
+            _ => Err(ReadError::OutOfRange { at: at.get(), len, end: self.len.get() }),
+        }
+    }
+}
+
+impl std::fmt::Debug for dyn Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Disk({:?})", self.geometry())
+    }
+}
+
+/// Bytes `at..at + len` of a disk, in memory of their own.
+///
+/// # Errors
+/// As for [`Disk::read_at`]. The range is checked before anything is allocated, and `len` is refused beyond [`READ_MAX`].
+pub fn read_vec(disk: &dyn Disk, at: ByteOffset, len: usize) -> Result<Vec<u8>, ReadError> {
+    disk.geometry().check(at, len as u64)?;
+    if len > READ_MAX {
+        return Err(ReadError::OutOfRange { at: at.get(), len: len as u64, end: disk.geometry().len.get() });
+    }
+    let mut bytes = vec![0; len];
+    disk.read_at(at, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Most that [`read_vec`] puts into memory at once: 256 MiB.
+pub const READ_MAX: usize = 256 << 20;
