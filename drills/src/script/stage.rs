@@ -120,7 +120,7 @@ pub struct RunOutput {
 /// Why a verb could not do what the scenario asks; the first two never merge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum VerbOutcome {
     /// The drilled system did not do what it must.
     Failed,
     /// Our host, harness or tool failed: no answer.
@@ -133,12 +133,24 @@ pub enum Outcome {
     Refused,
 }
 
+impl From<VerbOutcome> for crate::verdict::Outcome {
+    fn from(o: VerbOutcome) -> Self {
+        match o {
+            VerbOutcome::Failed => Self::Failed,
+            VerbOutcome::Broken => Self::Broken,
+            VerbOutcome::NotPerformed => Self::NotPerformed,
+            VerbOutcome::Interrupted => Self::Interrupted,
+            VerbOutcome::Refused => Self::Refused,
+        }
+    }
+}
+
 /// A verb's end that ends the drill. Scenarios cannot catch it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct VerbError {
     /// Which kind of end.
-    pub outcome: Outcome,
+    pub outcome: VerbOutcome,
     /// What happened: where, wanted, found.
     pub message: String,
     /// What to do next, if there is something to do.
@@ -147,7 +159,7 @@ pub struct VerbError {
 
 impl VerbError {
     /// An error without advice.
-    pub fn new(outcome: Outcome, message: impl fmt::Display) -> Self {
+    pub fn new(outcome: VerbOutcome, message: impl fmt::Display) -> Self {
         VerbError { outcome, message: message.to_string(), next: None }
     }
 

@@ -1,0 +1,43 @@
+//! What a script variable can hold: handles and units. Machines belong to the run; a handle is a number and a way to the stage.
+
+use crate::script::stage::{Image, MachineId, RunOutput, Stage, VmId};
+use rhai::Engine;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `3.minutes`: its own type, so that a bare 3 is no duration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Span(pub Duration);
+
+/// `4.gib`: its own type, so that a bare 4 is no size.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Bytes(pub u64);
+
+/// A machine of the run.
+#[derive(Clone)]
+pub struct Machine {
+    /// What it acts on.
+    pub stage: Arc<dyn Stage>,
+    /// Which one.
+    pub id: MachineId,
+}
+
+/// A started machine of the run.
+#[derive(Clone)]
+pub struct Vm {
+    /// What it acts on.
+    pub stage: Arc<dyn Stage>,
+    /// Which one.
+    pub id: VmId,
+}
+
+/// Gives the types the names that error messages use.
+pub fn register_types(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<Span>("Duration")
+        .register_type_with_name::<Bytes>("Bytes")
+        .register_type_with_name::<Machine>("Machine")
+        .register_type_with_name::<Vm>("Vm")
+        .register_type_with_name::<Image>("Image")
+        .register_type_with_name::<RunOutput>("Output");
+}
