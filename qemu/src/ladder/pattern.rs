@@ -1,0 +1,444 @@
+//! The table of what firmware, loaders and kernels say, and what each saying means. A row is data: add a case here.
+
+use super::Rung;
+use super::Source::{self, Debug, Screen, Serial};
+
+/// How a row's text is looked for in a line (leading and trailing blanks do not count).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needle {
+    /// Anywhere.
+    Has(&'static str),
+    /// At the beginning.
+    Starts(&'static str),
+    /// At the end: a prompt.
+    Ends(&'static str),
+    /// Both, in this order.
+    Both(&'static str, &'static str),
+    /// The first, and not the second.
+    Without(&'static str, &'static str),
+}
+
+/// What a row says about the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// This rung was reached.
+    Reached(Rung),
+    /// The boot has a problem at this rung.
+    Cause {
+        /// Where.
+        at: Rung,
+        /// Nothing more comes after this by itself.
+        terminal: bool,
+        /// Among several causes the greatest weight explains the others.
+        weight: u8,
+    },
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub struct Pattern {
+    /// Stable name.
+    pub id: &'static str,
+    /// What to look for.
+    pub needle: Needle,
+    /// Where it counts.
+    pub sources: &'static [Source],
+    /// What it says.
+    pub means: Means,
+    /// In a reader's words.
+    pub text: &'static str,
+    /// What to look at next; empty for rungs.
+    pub next: &'static str,
+}
+
+impl Pattern {
+    /// Whether the row applies to a line from `source`.
+    pub fn matches(&self, source: Source, line: &str) -> bool {
+        let line = line.trim();
+        self.sources.contains(&source)
+            && match self.needle {
+                Needle::Has(text) => line.contains(text),
+                Needle::Starts(text) => line.starts_with(text),
+                Needle::Ends(text) => line.ends_with(text),
+                Needle::Without(one, other) => line.contains(one) && !line.contains(other),
+                Needle::Both(one, two) => {
+                    line.find(one).and_then(|at| line.get(at + one.len()..)).is_some_and(|r| r.contains(two))
+                }
+            }
+    }
+}
+
+const TEXT: &[Source] = &[Serial, Screen];
+const BIOS: &[Source] = &[Debug, Screen, Serial];
+
+const fn rung(id: &'static str, needle: Needle, sources: &'static [Source], rung: Rung) -> Pattern {
+    Pattern { id, needle, sources, means: Means::Reached(rung), text: "", next: "" }
+}
+
+const fn end(
+    id: &'static str,
+    needle: Needle,
+    sources: &'static [Source],
+    (at, weight): (Rung, u8),
+    text: &'static str,
+    next: &'static str,
+) -> Pattern {
+    Pattern { id, needle, sources, means: Means::Cause { at, terminal: true, weight }, text, next }
+}
+
+const fn trouble(
+    id: &'static str,
+    needle: Needle,
+    sources: &'static [Source],
+    (at, weight): (Rung, u8),
+    text: &'static str,
+    next: &'static str,
+) -> Pattern {
+    Pattern { id, needle, sources, means: Means::Cause { at, terminal: false, weight }, text, next }
+}
+
+use Needle::{Both, Ends, Has, Starts, Without};
+use Rung::{Firmware, Init, Kernel, Loader, Ready};
+
+const LOOK_BOOT_DISK: &str = "does the disk have what this firmware starts: boot code in LBA 0 for BIOS, an EFI system partition for UEFI?";
+const LOOK_ROOT: &str = "root= on the kernel command line, and whether the initramfs has the driver of this machine's disk controller";
+const LOOK_GRUB: &str =
+    "the prefix and search lines of the first grub.cfg, and whether the partition they name still exists";
+
+/// All rows. Several may match one line; each counts once an attempt.
+pub const PATTERNS: &[Pattern] = &[
+    // Firmware
+    rung("seabios", Has("SeaBIOS (version"), BIOS, Firmware),
+    rung("bdsdxe", Has("BdsDxe:"), TEXT, Firmware),
+    end(
+        "bios-no-bootable",
+        Has("No bootable device"),
+        BIOS,
+        (Firmware, 2),
+        "the BIOS found no bootable device",
+        LOOK_BOOT_DISK,
+    ),
+    trouble(
+        "bios-not-bootable-disk",
+        Has("Boot failed: not a bootable disk"),
+        BIOS,
+        (Firmware, 3),
+        "the disk has no boot signature (55 AA) in LBA 0",
+        LOOK_BOOT_DISK,
+    ),
+    trouble(
+        "bios-unreadable-disk",
+        Has("Boot failed: could not read the boot disk"),
+        BIOS,
+        (Firmware, 3),
+        "the BIOS could not read the disk",
+        "the disk's export and its child",
+    ),
+    end(
+        "uefi-no-bootable",
+        Has("No bootable option or device was found"),
+        TEXT,
+        (Firmware, 2),
+        "the UEFI firmware found no bootable option or device",
+        LOOK_BOOT_DISK,
+    ),
+    trouble(
+        "uefi-access-denied",
+        Both("BdsDxe: failed to load", "Access Denied"),
+        TEXT,
+        (Firmware, 4),
+        "Secure Boot refused the loader",
+        "the loader's signature, or start the machine without secure boot",
+    ),
+    trouble(
+        "uefi-security",
+        Both("BdsDxe: failed to load", "Security Violation"),
+        TEXT,
+        (Firmware, 4),
+        "Secure Boot refused the loader",
+        "the loader's signature",
+    ),
+    trouble(
+        "uefi-not-found",
+        Both("BdsDxe: failed to load", "Not Found"),
+        TEXT,
+        (Firmware, 3),
+        "a boot option names a loader that is not on the disk",
+        "\\EFI\\BOOT\\BOOTX64.EFI on the EFI system partition",
+    ),
+    trouble(
+        "uefi-failed-start",
+        Has("BdsDxe: failed to start"),
+        TEXT,
+        (Loader, 3),
+        "the loader ended with an error",
+        "the loader's own message before this line",
+    ),
+    end(
+        "uefi-shell",
+        Starts("Shell>"),
+        TEXT,
+        (Firmware, 2),
+        "the firmware fell back to the UEFI shell",
+        LOOK_BOOT_DISK,
+    ),
+    end(
+        "uefi-setup",
+        Has("Select Entry"),
+        TEXT,
+        (Firmware, 1),
+        "the firmware shows its set-up menu",
+        LOOK_BOOT_DISK,
+    ),
+    // Loader
+    rung("bios-boot-sector", Has("Booting from 0000:7c00"), BIOS, Loader),
+    rung("uefi-starting", Without("BdsDxe: starting Boot", "EFI Internal Shell"), TEXT, Loader),
+    rung("grub-welcome", Has("Welcome to GRUB"), TEXT, Loader),
+    rung("grub-loading", Starts("GRUB loading"), TEXT, Loader),
+    rung("grub-menu", Has("GNU GRUB  version"), TEXT, Loader),
+    rung("grub-entry", Starts("Booting `"), TEXT, Loader),
+    rung("sd-stub", Starts("EFI stub:"), TEXT, Loader),
+    end(
+        "shim-verification",
+        Both("Verification failed", "Security Violation"),
+        TEXT,
+        (Loader, 4),
+        "shim refused what it should start: not signed by a key it trusts",
+        "who signed GRUB or the kernel, and MokList",
+    ),
+    end(
+        "shim-verify",
+        Has("Something has gone seriously wrong"),
+        TEXT,
+        (Loader, 3),
+        "shim gave up",
+        "the shim's message before this line",
+    ),
+    trouble(
+        "grub-shim-lock",
+        Has("error: bad shim signature"),
+        TEXT,
+        (Loader, 4),
+        "GRUB refused a kernel that is not signed",
+        "the kernel's signature",
+    ),
+    trouble(
+        "grub-no-file",
+        Both("error: file `", "not found"),
+        TEXT,
+        (Loader, 3),
+        "GRUB did not find a file it needs",
+        LOOK_GRUB,
+    ),
+    trouble(
+        "grub-no-device",
+        Has("error: no such device"),
+        TEXT,
+        (Loader, 3),
+        "GRUB did not find the partition it looks for",
+        LOOK_GRUB,
+    ),
+    trouble(
+        "grub-no-partition",
+        Has("error: no such partition"),
+        TEXT,
+        (Loader, 3),
+        "GRUB did not find the partition it looks for",
+        LOOK_GRUB,
+    ),
+    trouble(
+        "grub-unknown-fs",
+        Has("error: unknown filesystem"),
+        TEXT,
+        (Loader, 3),
+        "GRUB cannot read the file system it was sent to",
+        LOOK_GRUB,
+    ),
+    trouble(
+        "grub-disk",
+        Both("error: disk `", "not found"),
+        TEXT,
+        (Loader, 3),
+        "GRUB did not find the disk it looks for",
+        LOOK_GRUB,
+    ),
+    trouble(
+        "grub-no-kernel",
+        Has("error: you need to load the kernel first"),
+        TEXT,
+        (Loader, 2),
+        "GRUB has no kernel to start",
+        LOOK_GRUB,
+    ),
+    trouble(
+        "grub-read",
+        Has("error: failure reading sector"),
+        TEXT,
+        (Loader, 3),
+        "GRUB could not read the disk",
+        "the disk's export, and whether the BIOS reaches that far",
+    ),
+    end(
+        "grub-rescue",
+        Ends("grub rescue>"),
+        TEXT,
+        (Loader, 2),
+        "GRUB stopped in its rescue shell",
+        LOOK_GRUB,
+    ),
+    end(
+        "grub-prompt",
+        Ends("grub>"),
+        TEXT,
+        (Loader, 2),
+        "GRUB stopped at its prompt: it found no menu",
+        LOOK_GRUB,
+    ),
+    end(
+        "mbr-missing-os",
+        Starts("Missing operating system"),
+        BIOS,
+        (Loader, 2),
+        "the boot code found no system on the active partition",
+        LOOK_BOOT_DISK,
+    ),
+    end(
+        "mbr-bad-table",
+        Starts("Invalid partition table"),
+        BIOS,
+        (Loader, 2),
+        "the boot code refused the partition table",
+        LOOK_BOOT_DISK,
+    ),
+    end(
+        "mbr-load-error",
+        Starts("Error loading operating system"),
+        BIOS,
+        (Loader, 2),
+        "the boot code could not read the system's boot sector",
+        LOOK_BOOT_DISK,
+    ),
+    end(
+        "bootmgr-missing",
+        Has("BOOTMGR is missing"),
+        BIOS,
+        (Loader, 2),
+        "BOOTMGR is missing",
+        "the active partition and its boot files (bcdboot)",
+    ),
+    end(
+        "windows-recovery",
+        Has("Your PC/Device needs to be repaired"),
+        TEXT,
+        (Loader, 2),
+        "the Windows boot manager stopped",
+        "the status code on the screen, and the BCD store",
+    ),
+    end(
+        "windows-failed",
+        Has("Windows failed to start"),
+        TEXT,
+        (Loader, 2),
+        "the Windows boot manager stopped",
+        "the status code on the screen, and the BCD store",
+    ),
+    // Kernel
+    rung("linux-version", Has("Linux version "), TEXT, Kernel),
+    rung("linux-command-line", Has("Kernel command line:"), TEXT, Kernel),
+    rung("linux-time", Starts("[    0."), TEXT, Kernel),
+    trouble(
+        "root-not-mounted",
+        Has("VFS: Cannot open root device"),
+        TEXT,
+        (Kernel, 3),
+        "the kernel did not find its root device",
+        LOOK_ROOT,
+    ),
+    end(
+        "root-unmountable",
+        Has("VFS: Unable to mount root fs"),
+        TEXT,
+        (Kernel, 4),
+        "the kernel could not mount its root file system",
+        LOOK_ROOT,
+    ),
+    end(
+        "no-init",
+        Has("No working init found"),
+        TEXT,
+        (Kernel, 4),
+        "the kernel found no init program",
+        "/sbin/init on the root file system",
+    ),
+    end(
+        "panic",
+        Has("Kernel panic - not syncing"),
+        TEXT,
+        (Kernel, 2),
+        "the kernel panicked",
+        "the call trace before the panic",
+    ),
+    // Init
+    rung("run-init", Both("Run /", "as init process"), TEXT, Init),
+    rung("systemd", Has("systemd[1]:"), TEXT, Init),
+    rung("initramfs-tools", Has("Loading, please wait..."), TEXT, Init),
+    trouble(
+        "initramfs-alert",
+        Both("ALERT!", "does not exist"),
+        TEXT,
+        (Init, 3),
+        "the initramfs did not find the root device",
+        LOOK_ROOT,
+    ),
+    end(
+        "initramfs-prompt",
+        Ends("(initramfs)"),
+        TEXT,
+        (Init, 2),
+        "the boot stopped in the initramfs shell",
+        LOOK_ROOT,
+    ),
+    trouble(
+        "dracut-timeout",
+        Has("Warning: dracut-initqueue: timeout"),
+        TEXT,
+        (Init, 3),
+        "dracut waited in vain for the root device",
+        LOOK_ROOT,
+    ),
+    end(
+        "dracut-prompt",
+        Has("dracut:/#"),
+        TEXT,
+        (Init, 2),
+        "the boot stopped in dracut's emergency shell",
+        LOOK_ROOT,
+    ),
+    end(
+        "emergency",
+        Has("You are in emergency mode"),
+        TEXT,
+        (Init, 2),
+        "systemd stopped in emergency mode",
+        "/etc/fstab: does every device in it exist on this machine?",
+    ),
+    end(
+        "maintenance",
+        Has("for maintenance"),
+        TEXT,
+        (Init, 1),
+        "the system asks for maintenance",
+        "/etc/fstab and the journal",
+    ),
+    trouble(
+        "mount-unit",
+        Both("Dependency failed for", "/"),
+        TEXT,
+        (Init, 3),
+        "a mount in /etc/fstab failed",
+        "/etc/fstab",
+    ),
+    // Ready
+    rung("drill-ready", Starts("DRILL-READY"), TEXT, Ready),
+    rung("login", Ends("login:"), TEXT, Ready),
+];

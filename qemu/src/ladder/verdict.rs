@@ -1,0 +1,189 @@
+//! From what was seen to an answer.
+
+use super::pattern::{Means, Pattern};
+use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Rung, SETTLE_MS};
+use serde::Serialize;
+
+/// Why a boot stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Stable name: the row of [`PATTERNS`](super::PATTERNS), or `power-off`, `reset-loop`, `no-progress`,
+    /// `guest-panicked`.
+    pub id: String,
+    /// In a reader's words.
+    pub text: String,
+    /// What to look at next.
+    pub next: String,
+    #[serde(skip)]
+    pub(super) at: Rung,
+    #[serde(skip)]
+    pub(super) terminal: bool,
+    #[serde(skip)]
+    pub(super) weight: u8,
+}
+
+impl Cause {
+    pub(super) fn of(row: &Pattern) -> Self {
+        let (at, terminal, weight) = match row.means {
+            Means::Cause { at, terminal, weight } => (at, terminal, weight),
+            Means::Reached(at) => (at, false, 0),
+        };
+        Self { id: row.id.into(), text: row.text.into(), next: row.next.into(), at, terminal, weight }
+    }
+
+    fn made(id: &str, text: String, next: &str, at: Rung) -> Self {
+        Self { id: id.into(), text, next: next.into(), at, terminal: true, weight: 1 }
+    }
+}
+
+/// What a wait ended in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    /// What was expected was seen and held.
+    Ready {
+        /// What showed it.
+        evidence: Evidence,
+    },
+    /// The guest did not get there.
+    Stopped {
+        /// The last rung.
+        at: Rung,
+        /// Why.
+        why: Cause,
+        /// The line that says so; of a wait that ran out, the last line.
+        evidence: Option<Evidence>,
+    },
+    /// The loader was started and nothing could be seen after that: no answer, not a failure of the guest.
+    Unseen {
+        /// What would make it visible.
+        hint: String,
+    },
+    /// QEMU or the host failed: no answer.
+    Broken {
+        /// How.
+        reason: String,
+    },
+    /// The wait was called off.
+    Cancelled,
+}
+
+/// How far a boot came, and by what that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// What the wait ended in.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Each start and reset, oldest first; of a machine in a loop the first and the last ones.
+    pub attempts: Vec<Attempt>,
+    /// Milliseconds from the machine's start to this verdict.
+    pub took_ms: u64,
+}
+
+impl Verdict {
+    /// Whether the guest got ready.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.outcome, Outcome::Ready { .. })
+    }
+}
+
+/// Why a wait ends without the ladder having decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The deadline passed.
+    Deadline,
+    /// It was called off.
+    Cancelled,
+    /// QEMU ended or stopped executing by itself.
+    Gone(String),
+}
+
+impl Ladder {
+    /// The verdict, if waiting longer would not change it.
+    pub fn decided(&self, now_ms: u64) -> Option<Verdict> {
+        let attempt = self.last()?;
+        let found = worst(attempt);
+        let ready = attempt.reached.iter().find(|r| r.rung == Rung::Ready);
+        let terminal = found.is_some_and(|_| attempt.causes.iter().any(|(c, _)| c.terminal));
+        if let Some(ready) = ready
+            && !terminal
+            && self.powered_off.is_none()
+        {
+            let held = now_ms.saturating_sub(ready.evidence.at_ms) >= READY_HOLD_MS;
+            return held.then(|| self.verdict(Outcome::Ready { evidence: ready.evidence.clone() }, now_ms));
+        }
+        if let Some(evidence) = &self.powered_off {
+            let at = attempt.highest().unwrap_or(Rung::Firmware);
+            let (why, evidence) = match found {
+                Some((cause, evidence)) => (cause.clone(), evidence.clone()),
+                None => {
+                    let text = "the guest powered off before it was ready".to_owned();
+                    (Cause::made("power-off", text, "the last lines of the console", at), evidence.clone())
+                }
+            };
+            return Some(self.verdict(Outcome::Stopped { at, why, evidence: Some(evidence) }, now_ms));
+        }
+        if let (true, Some((why, evidence))) = (terminal, found) {
+            let last = attempt.causes.iter().map(|(_, e)| e.at_ms).max().unwrap_or(0).max(self.progress_ms);
+            let at = attempt.highest().unwrap_or(why.at);
+            let outcome = Outcome::Stopped { at, why: why.clone(), evidence: Some(evidence.clone()) };
+            return (now_ms.saturating_sub(last) >= SETTLE_MS).then(|| self.verdict(outcome, now_ms));
+        }
+        (self.resets >= MAX_ATTEMPTS).then(|| {
+            let (highest, found) = self
+                .attempts
+                .iter()
+                .map(|a| (a.highest(), worst(a)))
+                .max_by_key(|(highest, _)| *highest)
+                .unwrap_or((None, None));
+            let at = highest.unwrap_or(Rung::Firmware);
+            let text = format!("the guest reset itself {} times without getting ready", self.resets);
+            let evidence = found.map(|(_, e)| e.clone());
+            let why = Cause::made("reset-loop", text, "the last lines before the first reset", at);
+            self.verdict(Outcome::Stopped { at, why, evidence }, now_ms)
+        })
+    }
+
+    /// The verdict of a wait that ends now because of `end`.
+    pub fn judge(&self, end: End, now_ms: u64) -> Verdict {
+        if let Some(verdict) = self.decided(now_ms) {
+            return verdict;
+        }
+        let outcome = match end {
+            End::Cancelled => Outcome::Cancelled,
+            End::Gone(reason) => Outcome::Broken { reason },
+            End::Deadline => self.ran_out(now_ms),
+        };
+        self.verdict(outcome, now_ms)
+    }
+
+    fn ran_out(&self, now_ms: u64) -> Outcome {
+        let Some((attempt, at)) = self.last().and_then(|a| Some((a, a.highest()?))) else {
+            return Outcome::Broken {
+                reason: "not even the firmware was heard before the deadline".to_owned(),
+            };
+        };
+        if let Some((why, evidence)) = worst(attempt) {
+            return Outcome::Stopped { at, why: why.clone(), evidence: Some(evidence.clone()) };
+        }
+        if at == Rung::Loader {
+            let hint = "the loader was started and nothing was seen after it: add console=ttyS0 to the kernel \
+                        command line, or look at the screenshot";
+            return Outcome::Unseen { hint: hint.to_owned() };
+        }
+        let last = attempt.lines().last().cloned();
+        let quiet = now_ms.saturating_sub(last.as_ref().map_or(self.progress_ms, |l| l.at_ms)) / 1_000;
+        let text = format!("the deadline passed; the last line came {quiet} s before it");
+        let why = Cause::made("no-progress", text, "the last lines of the console, or a longer deadline", at);
+        Outcome::Stopped { at, why, evidence: last }
+    }
+
+    fn verdict(&self, outcome: Outcome, took_ms: u64) -> Verdict {
+        Verdict { outcome, attempts: self.attempts().to_vec(), took_ms }
+    }
+}
+
+/// The cause that explains the others: the heaviest, of equals the first.
+fn worst(attempt: &Attempt) -> Option<&(Cause, Evidence)> {
+    attempt.causes.iter().rev().max_by_key(|(cause, _)| cause.weight)
+}
