@@ -3,6 +3,9 @@ pub mod script;
 
 pub mod control;
 pub mod event;
+pub mod history;
 pub mod journal;
 pub mod pointer;
+pub mod report;
 pub mod verdict;
+pub mod serve;

@@ -4,7 +4,8 @@
 use rhai::packages::{
     BasicArrayPackage, BasicMapPackage, BasicMathPackage, CorePackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Engine, OptimizationLevel};
+use super::fault::{Ret, mistake};
+use rhai::{Dynamic, Engine, FLOAT, INT, NativeCallContext, OptimizationLevel};
 
 /// Operations of one scenario. A runbook needs some hundreds; a runaway loop ends after about a second.
 pub const MAX_OPERATIONS: u64 = 2_000_000;
@@ -27,9 +28,15 @@ pub const MAX_FUNCTIONS: usize = 200;
 /// Bytes of a scenario's text.
 pub const MAX_SOURCE_BYTES: usize = 256 << 10;
 
-/// Symbols a scenario does not have: each would read code that nobody checked, block without watching the cancel token, or end a
-/// drill early as if it had passed.
-const WITHOUT: [&str; 5] = ["eval", "import", "export", "sleep", "exit"];
+/// Keywords a scenario does not have: each would read code that nobody checked.
+const WITHOUT_KEYWORDS: [&str; 3] = ["eval", "import", "export"];
+
+/// Functions of Rhai's core that a scenario does not have: `sleep` blocks without watching the cancel token, `exit` ends a drill early
+/// as if it had passed.
+pub const WITHOUT_FUNCTIONS: [(&str, &str); 2] = [
+    ("sleep", "a scenario waits for something: wait_ready, wait_text"),
+    ("exit", "a scenario ends at its last line, with fail(\"…\") or with skip(\"…\")"),
+];
 
 /// An engine with the limits and without any verb.
 pub fn bare() -> Engine {
@@ -41,8 +48,15 @@ pub fn bare() -> Engine {
     BasicArrayPackage::new().register_into_engine(&mut e);
     BasicMapPackage::new().register_into_engine(&mut e);
     MoreStringPackage::new().register_into_engine(&mut e);
-    for symbol in WITHOUT {
+    for symbol in WITHOUT_KEYWORDS {
         e.disable_symbol(symbol);
+    }
+    for (name, instead) in WITHOUT_FUNCTIONS {
+        e.register_fn(name, move |c: NativeCallContext<'_>| refuse(&c, name, instead));
+        e.register_fn(name, move |c: NativeCallContext<'_>, _: Dynamic| refuse(&c, name, instead));
+        // Rhai prefers an exact type to `Dynamic`, so its own two have to be named.
+        e.register_fn(name, move |c: NativeCallContext<'_>, _: INT| refuse(&c, name, instead));
+        e.register_fn(name, move |c: NativeCallContext<'_>, _: FLOAT| refuse(&c, name, instead));
     }
     // The checker reads the tree as it was written.
     e.set_optimization_level(OptimizationLevel::None);
@@ -58,4 +72,8 @@ pub fn bare() -> Engine {
     e.set_max_functions(MAX_FUNCTIONS);
     e.set_max_modules(0);
     e
+}
+
+fn refuse(c: &NativeCallContext<'_>, name: &str, instead: &str) -> Ret<()> {
+    mistake(c, format!("{name} is not part of the scenario language"), instead)
 }
