@@ -14,8 +14,8 @@ pub enum Needle {
     Ends(&'static str),
     /// Both, in this order.
     Both(&'static str, &'static str),
-    /// The first, and not the second.
-    Without(&'static str, &'static str),
+    /// All of the first, none of the second.
+    All(&'static [&'static str], &'static [&'static str]),
 }
 
 /// What a row says about the boot.
@@ -60,7 +60,9 @@ impl Pattern {
                 Needle::Has(text) => line.contains(text),
                 Needle::Starts(text) => line.starts_with(text),
                 Needle::Ends(text) => line.ends_with(text),
-                Needle::Without(one, other) => line.contains(one) && !line.contains(other),
+                Needle::All(all, none) => {
+                    all.iter().all(|t| line.contains(t)) && !none.iter().any(|t| line.contains(t))
+                }
                 Needle::Both(one, two) => {
                     line.find(one).and_then(|at| line.get(at + one.len()..)).is_some_and(|r| r.contains(two))
                 }
@@ -97,9 +99,12 @@ const fn trouble(
     Pattern { id, needle, sources, means: Means::Cause { at, terminal: false, weight }, text, next }
 }
 
-use Needle::{Both, Ends, Has, Starts, Without};
+use Needle::{All, Both, Ends, Has, Starts};
 use Rung::{Firmware, Init, Kernel, Loader, Ready};
 
+/// The shell inside the firmware is no loader from the disk, and Secure Boot may refuse it too.
+const SHELL: &[&str] = &["EFI Internal Shell"];
+const SHELL_OR_REFUSED: &[&str] = &["EFI Internal Shell", "Security Violation", "Access Denied"];
 const LOOK_BOOT_DISK: &str = "does the disk have what this firmware starts: boot code in LBA 0 for BIOS, an EFI system partition for UEFI?";
 const LOOK_ROOT: &str = "root= on the kernel command line, and whether the initramfs has the driver of this machine's disk controller";
 const LOOK_GRUB: &str =
@@ -144,7 +149,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     trouble(
         "uefi-access-denied",
-        Both("BdsDxe: failed to load", "Access Denied"),
+        All(&["BdsDxe: failed to ", "Access Denied"], SHELL),
         TEXT,
         (Firmware, 4),
         "Secure Boot refused the loader",
@@ -152,7 +157,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     trouble(
         "uefi-security",
-        Both("BdsDxe: failed to load", "Security Violation"),
+        All(&["BdsDxe: failed to ", "Security Violation"], SHELL),
         TEXT,
         (Firmware, 4),
         "Secure Boot refused the loader",
@@ -168,7 +173,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     trouble(
         "uefi-failed-start",
-        Has("BdsDxe: failed to start"),
+        All(&["BdsDxe: failed to start"], SHELL_OR_REFUSED),
         TEXT,
         (Loader, 3),
         "the loader ended with an error",
@@ -176,7 +181,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     end(
         "uefi-shell",
-        Starts("Shell>"),
+        Ends("Shell>"),
         TEXT,
         (Firmware, 2),
         "the firmware fell back to the UEFI shell",
@@ -192,7 +197,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     // Loader
     rung("bios-boot-sector", Has("Booting from 0000:7c00"), BIOS, Loader),
-    rung("uefi-starting", Without("BdsDxe: starting Boot", "EFI Internal Shell"), TEXT, Loader),
+    rung("uefi-starting", All(&["BdsDxe: starting Boot"], SHELL), TEXT, Loader),
     rung("grub-welcome", Has("Welcome to GRUB"), TEXT, Loader),
     rung("grub-loading", Starts("GRUB loading"), TEXT, Loader),
     rung("grub-menu", Has("GNU GRUB  version"), TEXT, Loader),
@@ -408,7 +413,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     end(
         "dracut-prompt",
-        Has("dracut:/#"),
+        Ends("dracut:/#"),
         TEXT,
         (Init, 2),
         "the boot stopped in dracut's emergency shell",

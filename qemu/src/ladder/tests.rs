@@ -59,6 +59,20 @@ fn each_way_to_stop_has_its_own_name() {
         "Firmware uefi-access-denied",
     );
     check(&[UEFI], "unseen");
+    check(
+        &[
+            "S BdsDxe: failed to start Boot0002 \"EFI Internal Shell\" from Fv(7CB8)/FvFile(7C04): Security Violation",
+            "S BdsDxe: No bootable option or device was found.",
+        ],
+        "Firmware uefi-no-bootable",
+    );
+    check(
+        &[
+            "S BdsDxe: failed to start Boot0001 \"UEFI QEMU\" from PciRoot(0x0): Security Violation",
+            "S BdsDxe: No bootable option or device was found.",
+        ],
+        "Firmware uefi-security",
+    );
     // Recorded from Debian's OVMF with a blank disk: the shell in the firmware is no loader from the disk.
     check(
         &[
