@@ -1,0 +1,223 @@
+//! Disk images: what a file holds becomes a [`Disk`](crate::disk::Disk).
+//!
+//! The format is found in the content, never in the name. Whatever an image claims about itself is checked before it is
+//! used; a name of another file inside an image is never followed. [`export`](export::export) is the way back: any disk to a new file.
+
+mod detect;
+pub mod export;
+pub mod qcow2;
+mod raw;
+pub mod vhd;
+pub mod vhdx;
+
+pub use export::{ExportError, ExportOptions, Exported, OutFormat, Progress, export};
+
+use crate::disk::file::SourceError;
+use crate::disk::{DiskRef, ReadError, SourceFile};
+use crate::table::guid::Guid;
+use crate::units::{ByteLen, SectorSize};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Image formats that can be read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// The bytes of the disk and nothing else.
+    Raw,
+    /// Virtual PC's and Azure's format, fixed or dynamic.
+    Vhd,
+    /// Hyper-V's format, fixed or dynamic.
+    Vhdx,
+    /// QEMU's format.
+    Qcow2,
+}
+
+/// Whether the disk's bytes lie in order in the file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// In order and all there.
+    Fixed,
+    /// In blocks that come to be when they are written.
+    Dynamic,
+}
+
+/// What a container says about itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ContainerInfo {
+    /// Format of the file.
+    pub format: Format,
+    /// How it keeps the bytes.
+    pub layout: Layout,
+    /// Length of the disk, bytes.
+    pub virtual_len: ByteLen,
+    /// Bytes of the disk that the container stores: whole blocks for a dynamic format, what is no hole of the file system otherwise.
+    pub allocated: ByteLen,
+    /// Logical sector size.
+    pub sector: SectorSize,
+    /// Physical sector size, if the format records one.
+    pub physical_sector: Option<SectorSize>,
+    /// Block size of a dynamic format, bytes.
+    pub block_size: Option<u64>,
+    /// Length of the file, bytes.
+    pub file_len: ByteLen,
+    /// Id of the disk, if the format records one.
+    pub disk_id: Option<Guid>,
+    /// Program that made the file, as it calls itself.
+    pub creator: Option<String>,
+}
+
+/// An opened image.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its content.
+    pub disk: DiskRef,
+    /// What it says about itself.
+    pub info: ContainerInfo,
+    /// The one read-only descriptor behind it.
+    pub source: Arc<SourceFile>,
+}
+
+/// Why an image was not opened. The text says where, wanted and found; [`OpenError::next`] says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file itself could not be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Nothing in it is an image we know.
+    #[error("{}: not a disk image drill knows: wanted a VHDX, VHD, qcow2 or a raw disk with a partition table, found {found}",
+        path.display())]
+    Unknown {
+        /// Which file.
+        path: PathBuf,
+        /// What its first bytes look like.
+        found: String,
+    },
+    /// A sound image of a kind that is not read.
+    #[error("{}: {what}", path.display())]
+    Refused {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+        /// What the user can do.
+        next: String,
+    },
+    /// The image contradicts itself or its format, or could not be read.
+    #[error("{}: {format}: {source}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Format it was read as.
+        format: Format,
+        /// Where, wanted, found.
+        source: ReadError,
+    },
+}
+
+impl OpenError {
+    /// What the user can do about it.
+    pub fn next(&self) -> &str {
+        match self {
+            OpenError::Source(SourceError::Open { .. }) => "check the path and that you may read the file",
+            OpenError::Source(SourceError::NotAFile { .. }) => "give the path of a disk image",
+            OpenError::Unknown { .. } => {
+                "convert it with qemu-img to VHDX or raw; if it is a raw disk without a partition table, say so with --format raw"
+            }
+            OpenError::Refused { next, .. } => next,
+            OpenError::Damaged { source: ReadError::Io { .. }, .. } => {
+                "check the storage the image lies on, then try again"
+            }
+            OpenError::Damaged { .. } => {
+                "the file is damaged or was not copied whole: copy or replicate it again and compare checksums"
+            }
+        }
+    }
+}
+
+/// Open an image for reading.
+///
+/// `format` demands a format; without it the content decides, and a file that is only recognisable as raw is refused when
+/// its name promises a container (a VHD that lost its footer looks like a raw disk).
+///
+/// # Errors
+/// [`OpenError`]; nothing is ever read as if sound that is not: a dirty log, a missing parent and a truncated file are errors here,
+/// not later.
+pub fn open(path: &Path, format: Option<Format>) -> Result<Opened, OpenError> {
+    let source = Arc::new(SourceFile::open(path)?);
+    let format = match format {
+        Some(format) => format,
+        None => detect::detect(&source)?,
+    };
+    let (disk, info): (DiskRef, ContainerInfo) = match format {
+        Format::Raw => raw::open(&source)?,
+        Format::Vhd => vhd::open(&source)?,
+        Format::Vhdx => vhdx::open(&source)?,
+        Format::Qcow2 => qcow2::open_alone(&source)?,
+    };
+    Ok(Opened { disk, info, source })
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Raw => "raw",
+            Format::Vhd => "VHD",
+            Format::Vhdx => "VHDX",
+            Format::Qcow2 => "qcow2",
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Format, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "raw" => Ok(Format::Raw),
+            "vhd" | "vpc" => Ok(Format::Vhd),
+            "vhdx" => Ok(Format::Vhdx),
+            "qcow2" => Ok(Format::Qcow2),
+            _ => Err(format!("no image format {text:?}, wanted raw, vhd, vhdx or qcow2")),
+        }
+    }
+}
+
+/// A finding as an error: where, wanted, found.
+fn corrupt(what: impl Into<String>, at: u64, wanted: impl ToString, found: impl ToString) -> ReadError {
+    ReadError::Corrupt { what: what.into(), at, wanted: wanted.to_string(), found: found.to_string() }
+}
+
+/// Read from the file of a container, with the file's name and offset in the error.
+fn read_file(source: &SourceFile, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+    let end = source.len();
+    if at.checked_add(buf.len() as u64).is_none_or(|stop| stop > end) {
+        return Err(corrupt("end of file", end, format!("{} bytes at {at:#x}", buf.len()), "a shorter file"));
+    }
+    source.read_exact_at(at, buf).map_err(|e| io_error(source, at, e))
+}
+
+fn io_error(source: &SourceFile, at: u64, error: std::io::Error) -> ReadError {
+    ReadError::Io { what: source.path().display().to_string(), at, source: error }
+}
+
+fn damaged(source: &SourceFile, format: Format) -> impl Fn(ReadError) -> OpenError + '_ {
+    move |error| OpenError::Damaged { path: source.path().to_path_buf(), format, source: error }
+}
+
+fn refused(source: &SourceFile, what: impl Into<String>, next: impl Into<String>) -> OpenError {
+    OpenError::Refused { path: source.path().to_path_buf(), what: what.into(), next: next.into() }
+}
+
+/// Text from an image, fit to be shown: printable ASCII only, blanks at the end removed.
+fn printable(text: impl IntoIterator<Item = char>) -> Option<String> {
+    let shown: String = text
+        .into_iter()
+        .take_while(|c| *c != '\0')
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .collect();
+    Some(shown.trim_end().to_owned()).filter(|s| !s.is_empty())
+}

@@ -1,0 +1,279 @@
+//! Plain qcow2, read only: what `qemu-img create -f qcow2` makes and QEMU writes. QEMU `docs/interop/qcow2.txt`.
+//!
+//! The backing disk is handed in by the caller; a backing file *named inside* the image is never opened. Compressed clusters,
+//! encryption, external data and extended L2 entries are refused. Snapshots are ignored, the active state is read.
+
+mod header;
+
+use self::header::{Header, read_header};
+use super::{ContainerInfo, Format, Layout, OpenError, corrupt, damaged, io_error, read_file, refused};
+use crate::disk::{Disk, DiskRef, Extent, ExtentKind, Geometry, ReadError, SourceFile};
+use crate::units::{ByteLen, ByteOffset, SectorSize};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Host offset in an L1 or L2 entry: bits 9..=55.
+const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
+/// "Refcount is exactly one", of no interest to a reader.
+const COPIED: u64 = 1 << 63;
+const COMPRESSED: u64 = 1 << 62;
+/// Reads as zeros; version 3 only.
+const ZERO: u64 = 1;
+
+/// Open the writable child of a drill on top of the disk it was made for.
+///
+/// Where the child has no cluster, `backing` shows through; beyond the end of `backing` that is zeros. The sector size is that of
+/// `backing`. QEMU must have closed the file.
+///
+/// # Errors
+/// [`OpenError`]: the file is damaged, or uses a feature that is not read.
+pub fn open_child(path: &Path, backing: DiskRef) -> Result<DiskRef, OpenError> {
+    let source = Arc::new(SourceFile::open(path)?);
+    let sector = backing.geometry().sector;
+    let (disk, _) = open_with(&source, Some(backing), sector)?;
+    Ok(disk)
+}
+
+/// Open an image that was given. One with a backing file is refused.
+pub(super) fn open_alone(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo), OpenError> {
+    open_with(source, None, SectorSize::B512)
+}
+
+fn open_with(
+    source: &Arc<SourceFile>,
+    backing: Option<DiskRef>,
+    sector: SectorSize,
+) -> Result<(DiskRef, ContainerInfo), OpenError> {
+    let bad = damaged(source, Format::Qcow2);
+    let header = read_header(source).map_err(&bad)?;
+    if let Some(feature) = header.refused_feature {
+        let next = "convert it to a plain image: qemu-img convert -O raw IN OUT";
+        return Err(refused(source, format!("a qcow2 with {feature}, which is not read"), next));
+    }
+    if backing.is_none() && header.names_backing {
+        let what = "a qcow2 on top of a backing file; a file named inside an image is not followed";
+        return Err(refused(source, what, "flatten it: qemu-img convert -O raw IN OUT"));
+    }
+    if header.len % sector.bytes() != 0 {
+        let wanted = format!("a multiple of the {}-byte sector", sector.bytes());
+        return Err(bad(corrupt("qcow2 header size", 24, wanted, header.len)));
+    }
+    let geometry = Geometry { len: ByteLen(header.len), sector };
+    let disk = Qcow2Disk::open(source, header, geometry, backing).map_err(&bad)?;
+    let allocated = disk.check().map_err(&bad)?;
+    let info = ContainerInfo {
+        format: Format::Qcow2,
+        layout: Layout::Dynamic,
+        virtual_len: geometry.len,
+        allocated: ByteLen(allocated),
+        sector,
+        physical_sector: None,
+        block_size: Some(disk.header.cluster_size()),
+        file_len: ByteLen(source.len()),
+        disk_id: None,
+        creator: None,
+    };
+    Ok((Arc::new(disk), info))
+}
+
+/// What the tables say about a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cluster {
+    Absent,
+    Zero,
+    Stored(u64),
+}
+
+#[derive(Debug)]
+struct Qcow2Disk {
+    source: Arc<SourceFile>,
+    header: Header,
+    geometry: Geometry,
+    backing: Option<DiskRef>,
+    /// Offset of each L2 table, 0 for none.
+    l1: Vec<u64>,
+    /// The L2 table looked at last, by its index in `l1`.
+    l2: Mutex<Option<(usize, Vec<u64>)>>,
+}
+
+impl Qcow2Disk {
+    fn open(
+        source: &Arc<SourceFile>,
+        header: Header,
+        geometry: Geometry,
+        backing: Option<DiskRef>,
+    ) -> Result<Qcow2Disk, ReadError> {
+        let mut bytes = vec![0; header.l1_len * 8]; // bounded by `read_header`
+        read_file(source, header.l1_at, &mut bytes)?;
+        let mut l1 = Vec::with_capacity(header.l1_len);
+        for (i, entry) in (0u64..).zip(be64(&bytes)) {
+            let at = header.l1_at + i * 8;
+            if entry & !(OFFSET_MASK | COPIED) != 0 || entry & OFFSET_MASK & (header.cluster_size() - 1) != 0
+            {
+                return Err(corrupt("L1 entry", at, "an offset of whole clusters", format!("{entry:#x}")));
+            }
+            let table = entry & OFFSET_MASK;
+            if table != 0 && table.checked_add(header.cluster_size()).is_none_or(|end| end > source.len()) {
+                let wanted = format!("a table within the file's {:#x} bytes", source.len());
+                return Err(corrupt("L1 entry", at, wanted, format!("{table:#x}")));
+            }
+            l1.push(table);
+        }
+        Ok(Qcow2Disk { source: source.clone(), header, geometry, backing, l1, l2: Mutex::new(None) })
+    }
+
+    /// Look at every entry once. Returns the bytes of the disk that are stored.
+    fn check(&self) -> Result<u64, ReadError> {
+        let mut used: HashSet<u64> = HashSet::new();
+        let mut stored = 0u64;
+        for (i, table_at) in self.l1.iter().enumerate().filter(|(_, at)| **at != 0) {
+            if !used.insert(*table_at) {
+                return Err(corrupt(
+                    "L1 entry",
+                    self.header.l1_at + i as u64 * 8,
+                    "a table of its own",
+                    "one used twice",
+                ));
+            }
+            for (j, entry) in (0u64..).zip(self.read_l2(*table_at)?) {
+                if let Cluster::Stored(at) = self.decode(entry, table_at + j * 8)? {
+                    if !used.insert(at) {
+                        let found = format!("{at:#x}, already taken");
+                        return Err(corrupt("L2 entry", table_at + j * 8, "a cluster of its own", found));
+                    }
+                    stored = stored.saturating_add(self.header.cluster_size());
+                }
+            }
+        }
+        Ok(stored.min(self.header.len))
+    }
+
+    fn read_l2(&self, at: u64) -> Result<Vec<u64>, ReadError> {
+        let mut bytes = vec![0; self.header.cluster_size() as usize]; // at most 2 MiB
+        read_file(&self.source, at, &mut bytes)?;
+        Ok(be64(&bytes).collect())
+    }
+
+    fn decode(&self, entry: u64, at: u64) -> Result<Cluster, ReadError> {
+        if entry & COMPRESSED != 0 {
+            return Err(corrupt(
+                "L2 entry",
+                at,
+                "an uncompressed cluster",
+                "a compressed one (convert with qemu-img)",
+            ));
+        }
+        let flags = if self.header.version >= 3 { ZERO } else { 0 };
+        if entry & !(OFFSET_MASK | COPIED | flags) != 0 {
+            return Err(corrupt("L2 entry", at, "reserved bits of zero", format!("{entry:#x}")));
+        }
+        if entry & flags != 0 {
+            return Ok(Cluster::Zero);
+        }
+        let data = entry & OFFSET_MASK;
+        if data == 0 {
+            return Ok(Cluster::Absent);
+        }
+        let size = self.header.cluster_size();
+        // QEMU ends the file where the last cluster's bytes end, which may be within the cluster; not before its begin.
+        if !data.is_multiple_of(size) || data >= self.source.len() {
+            let wanted = format!("a cluster within the file's {:#x} bytes", self.source.len());
+            return Err(corrupt("L2 entry", at, wanted, format!("{data:#x}")));
+        }
+        Ok(Cluster::Stored(data))
+    }
+
+    fn cluster(&self, index: u64) -> Result<Cluster, ReadError> {
+        let per_table = self.header.cluster_size() / 8;
+        let (i, j) = ((index / per_table) as usize, index % per_table);
+        let Some(table_at) = self.l1.get(i).copied().filter(|at| *at != 0) else {
+            return Ok(Cluster::Absent);
+        };
+        let mut cached = self.l2.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !matches!(&*cached, Some((held, _)) if *held == i) {
+            *cached = Some((i, self.read_l2(table_at)?));
+        }
+        let entry = cached.as_ref().and_then(|(_, table)| table.get(j as usize)).copied().unwrap_or_default();
+        self.decode(entry, table_at + j * 8)
+    }
+
+    fn read_backing(&self, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let len = self.backing.as_ref().map_or(0, |b| b.geometry().len.get());
+        let below = len.saturating_sub(at).min(buf.len() as u64) as usize;
+        let (head, tail) = buf.split_at_mut(below);
+        if let Some(backing) = self.backing.as_ref().filter(|_| !head.is_empty()) {
+            backing.read_at(ByteOffset(at), head)?;
+        }
+        tail.fill(0);
+        Ok(())
+    }
+
+    fn read_cluster(&self, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let available = self.source.len().saturating_sub(at).min(buf.len() as u64) as usize;
+        let (head, tail) = buf.split_at_mut(available);
+        self.source.read_exact_at(at, head).map_err(|e| io_error(&self.source, at, e))?;
+        tail.fill(0);
+        Ok(())
+    }
+}
+
+impl Disk for Qcow2Disk {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.geometry.check(at, buf.len() as u64)?;
+        let size = self.header.cluster_size();
+        let (mut at, mut rest) = (at.get(), buf);
+        while !rest.is_empty() {
+            let skip = at % size;
+            let n = rest.len().min((size - skip) as usize);
+            let (piece, behind) = rest.split_at_mut(n);
+            match self.cluster(at / size)? {
+                Cluster::Stored(data) => self.read_cluster(data + skip, piece)?,
+                Cluster::Zero => piece.fill(0),
+                Cluster::Absent => self.read_backing(at, piece)?,
+            }
+            at += n as u64;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn next_extent(&self, from: ByteOffset) -> Result<Option<Extent>, ReadError> {
+        let (at, end) = (from.get(), self.geometry.len.get());
+        if at >= end {
+            return Ok(None);
+        }
+        let size = self.header.cluster_size();
+        let same = |a: Cluster, b: Cluster| std::mem::discriminant(&a) == std::mem::discriminant(&b);
+        let mut index = at / size;
+        let first = self.cluster(index)?;
+        let below = match (&self.backing, first) {
+            (Some(backing), Cluster::Absent) => backing.next_extent(from)?,
+            _ => None,
+        };
+        // No further than the backing's extent: a long run of absent clusters is looked at once, not once per extent below.
+        let limit = below.map_or(end, |e| at.saturating_add(e.len.get()).min(end));
+        let mut stop = at;
+        while stop < limit && same(self.cluster(index)?, first) {
+            // A missing L2 table stands for all its clusters.
+            let per_table = size / 8;
+            let absent_table = self.l1.get((index / per_table) as usize).is_none_or(|at| *at == 0);
+            index = if absent_table { (index / per_table + 1) * per_table } else { index + 1 };
+            stop = index.saturating_mul(size).min(limit);
+        }
+        let kind = match first {
+            Cluster::Stored(_) => ExtentKind::Data,
+            Cluster::Zero => ExtentKind::Zero,
+            Cluster::Absent => below.map_or(ExtentKind::Hole, |e| e.kind),
+        };
+        Ok(Some(Extent { at: from, len: ByteLen(stop - at), kind }))
+    }
+}
+
+fn be64(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes.as_chunks::<8>().0.iter().map(|b| u64::from_be_bytes(*b))
+}
