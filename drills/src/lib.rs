@@ -9,3 +9,4 @@ pub mod pointer;
 pub mod report;
 pub mod verdict;
 pub mod serve;
+pub mod loader;
