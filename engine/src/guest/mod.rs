@@ -1,0 +1,181 @@
+//! What is installed on a disk, and whether it would start.
+//!
+//! [`inspect`] looks at bytes only and changes nothing; whatever is missing, damaged or unknown becomes a [`Finding`] instead of an
+//! error, so that a broken disk can still be looked at. Its answer prints as a report and serializes as JSON.
+
+mod chain;
+mod findings;
+mod fstab;
+mod grub;
+mod inspect;
+mod loaders;
+mod os;
+mod report;
+
+pub use findings::{Finding, Severity};
+pub use grub::{GrubMenu, GrubStub, MenuEntry};
+pub use inspect::inspect;
+pub use loaders::{Loader, LoaderKind};
+pub use os::{Os, OsKind};
+
+use crate::disk::Geometry;
+use crate::units::{ByteLen, ByteOffset};
+use crate::volume::{FsKind, Journal};
+use serde::{Deserialize, Serialize};
+
+/// What an inspection found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Length and sector size of the disk.
+    pub geometry: Geometry,
+    /// The partition table.
+    pub table: Table,
+    /// Its partitions, by number.
+    pub partitions: Vec<Partition>,
+    /// The operating system, if one was recognised.
+    pub os: Option<Os>,
+    /// Boot loaders on the EFI system partition.
+    pub loaders: Vec<Loader>,
+    /// The short `grub.cfg` on the ESP that leads to the real one.
+    pub stub: Option<GrubStub>,
+    /// The real `grub.cfg`.
+    pub menu: Option<GrubMenu>,
+    /// Whether UEFI firmware would start it.
+    pub uefi_start: Starts,
+    /// Whether a BIOS would start it.
+    pub bios_start: Starts,
+    /// What stands out, worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Whether firmware would start a disk, judged from its bytes alone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "starts", rename_all = "kebab-case")]
+pub enum Starts {
+    /// Every link that can be checked is there.
+    Yes {
+        /// The chain of loaders.
+        by: String,
+    },
+    /// A link is missing.
+    No {
+        /// Which one.
+        why: String,
+    },
+    /// It depends on something that is not on the disk or cannot be read.
+    Unknown {
+        /// On what.
+        why: String,
+    },
+}
+
+/// Kind of partition table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableKind {
+    /// None that we know.
+    None,
+    /// GPT behind a protective MBR.
+    Gpt,
+    /// A real MBR; a GPT behind it is ignored by every system.
+    Mbr,
+    /// A GPT with real entries in its MBR.
+    Hybrid,
+}
+
+/// The partition table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Table {
+    /// Which kind rules.
+    pub kind: TableKind,
+    /// GUID of a GPT disk, signature of an MBR disk.
+    pub disk_id: Option<String>,
+    /// Both GPT copies, when there is a GPT, even behind a real MBR.
+    pub gpt: Option<GptCopies>,
+}
+
+/// The state of both copies of a GPT.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GptCopies {
+    /// Whether the copy at LBA 1 is valid.
+    pub primary_valid: bool,
+    /// The verdict on it in words.
+    pub primary: String,
+    /// Whether the copy at the end is valid.
+    pub backup_valid: bool,
+    /// The verdict on it in words.
+    pub backup: String,
+    /// What else is odd about the table.
+    pub problems: Vec<String>,
+    /// First sector behind the primary copy's array.
+    pub primary_end: Option<u64>,
+}
+
+/// One partition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Partition {
+    /// Number, as Linux counts.
+    pub number: u32,
+    /// Type GUID or MBR type byte.
+    pub type_id: String,
+    /// What the type is called.
+    pub type_name: String,
+    /// Name in the GPT entry.
+    pub name: Option<String>,
+    /// PARTUUID.
+    pub part_uuid: Option<String>,
+    /// First byte.
+    pub at: ByteOffset,
+    /// Length.
+    pub len: ByteLen,
+    /// Whether an MBR entry is active.
+    pub active: bool,
+    /// Whether it is the EFI system partition by type (or, under an MBR, an active FAT partition with an `EFI` folder).
+    pub is_esp: bool,
+    /// What lies on it.
+    pub fs: Option<FileSystem>,
+}
+
+/// What lies on a partition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// Which file system.
+    pub kind: FsKind,
+    /// Its identifier.
+    pub uuid: Option<String>,
+    /// Its label.
+    pub label: Option<String>,
+    /// State of its journal, when the file system could be opened.
+    pub journal: Option<Journal>,
+    /// Why it could not be opened.
+    pub problem: Option<String>,
+}
+
+impl Inspection {
+    /// The EFI system partition.
+    pub fn esp(&self) -> Option<&Partition> {
+        self.partitions.iter().find(|p| p.is_esp)
+    }
+
+    /// The partition with a file system of this identifier.
+    pub fn by_fs_uuid(&self, uuid: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|p| {
+            p.fs.as_ref().and_then(|f| f.uuid.as_deref()).is_some_and(|u| u.eq_ignore_ascii_case(uuid))
+        })
+    }
+
+    /// The finding of this id.
+    pub fn finding(&self, id: &str) -> Option<&Finding> {
+        self.findings.iter().find(|f| f.id == id)
+    }
+
+    /// Findings that stand in the way of a conversion.
+    pub fn blockers(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.severity == Severity::Blocker)
+    }
+
+    /// The guest in a few words: `Debian GNU/Linux 12 (bookworm)`, `Windows`, `unknown system`.
+    pub fn guest_name(&self) -> String {
+        self.os.as_ref().map_or_else(|| "unknown system".to_string(), |os| os.pretty.clone())
+    }
+}

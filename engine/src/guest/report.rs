@@ -1,0 +1,120 @@
+//! An inspection as an indented report for people.
+
+use super::{Inspection, Severity, Starts, TableKind};
+use crate::units::MIB;
+use crate::volume::Journal;
+use std::fmt;
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sectors = self.geometry.sector.bytes();
+        writeln!(f, "disk        {}, {sectors}-byte sectors", size(self.geometry.len.get()))?;
+        writeln!(f, "system      {}", self.guest_name())?;
+        let id = self.table.disk_id.as_deref().unwrap_or("no id");
+        writeln!(f, "table       {} {id}", self.table.kind)?;
+        if let Some(gpt) = &self.table.gpt {
+            if self.table.kind == TableKind::Mbr {
+                writeln!(f, "  a GPT lies behind the MBR, unused")?;
+            }
+            writeln!(f, "  primary   {}", gpt.primary)?;
+            writeln!(f, "  backup    {}", gpt.backup)?;
+            for problem in &gpt.problems {
+                writeln!(f, "  !         {problem}")?;
+            }
+        }
+        writeln!(f, "partitions")?;
+        for p in &self.partitions {
+            let active = if p.active { ", active" } else { "" };
+            write!(f, "  {:<3} {:>10}  {}{active}", p.number, size(p.len.get()), p.type_name)?;
+            match &p.fs {
+                Some(fs) => {
+                    write!(f, ": {}", fs.kind)?;
+                    if let Some(uuid) = &fs.uuid {
+                        write!(f, " {uuid}")?;
+                    }
+                    if let Some(label) = &fs.label {
+                        write!(f, " \"{label}\"")?;
+                    }
+                    match &fs.journal {
+                        Some(Journal::Replayed { .. }) => write!(f, " (journal replayed in memory)")?,
+                        Some(Journal::Dirty) => write!(f, " (marked as in use)")?,
+                        Some(Journal::Unreadable { .. }) => write!(f, " (journal not replayed)")?,
+                        Some(Journal::Clean) | None => {}
+                    }
+                    writeln!(f)?;
+                }
+                None => writeln!(f)?,
+            }
+        }
+        if !self.loaders.is_empty() {
+            writeln!(f, "loaders")?;
+            for l in &self.loaders {
+                writeln!(f, "  {:<22} {}", l.kind.name(), l.path)?;
+            }
+        }
+        if let Some(stub) = &self.stub {
+            let to = stub.configfile.as_deref().unwrap_or("nothing");
+            writeln!(f, "grub        {} leads to {to}", stub.path)?;
+        }
+        if let Some(entry) = self.menu.as_ref().and_then(|m| m.default.as_ref()) {
+            writeln!(f, "  starts    {:?}", entry.title)?;
+            writeln!(f, "  kernel    {} {}", entry.kernel.as_deref().unwrap_or("none"), entry.options)?;
+            writeln!(
+                f,
+                "  initrd    {}",
+                if entry.initrd.is_empty() { "none".to_string() } else { entry.initrd.join(" ") }
+            )?;
+        }
+        writeln!(f, "UEFI        {}", self.uefi_start)?;
+        writeln!(f, "BIOS        {}", self.bios_start)?;
+        if !self.findings.is_empty() {
+            writeln!(f, "findings")?;
+            for finding in &self.findings {
+                let mark = match finding.severity {
+                    Severity::Blocker => "blocker",
+                    Severity::Warning => "warning",
+                    Severity::Note => "note",
+                };
+                writeln!(f, "  {mark:<8} {}: {}", finding.id, finding.text)?;
+                if !finding.fix.is_empty() {
+                    writeln!(f, "           {}", finding.fix)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Starts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Starts::Yes { by } => write!(f, "starts: {by}"),
+            Starts::No { why } => write!(f, "does not start: {why}"),
+            Starts::Unknown { why } => write!(f, "unknown: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for TableKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TableKind::None => "none",
+            TableKind::Gpt => "GPT",
+            TableKind::Mbr => "MBR",
+            TableKind::Hybrid => "hybrid",
+        })
+    }
+}
+
+/// Bytes for people: whole units stay whole, others get one decimal.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) if bytes % unit == 0 => format!("{} {name}", bytes / unit),
+        Some((unit, name)) => {
+            // One decimal by whole numbers; the rest is smaller than a unit, so ten times it fits.
+            format!("{}.{} {name}", bytes / unit, (bytes % unit) * 10 / unit)
+        }
+        None => format!("{bytes} B"),
+    }
+}

@@ -1,0 +1,98 @@
+//! btrfs through `lambutter`: the default subvolume, as a plain mount shows it. btrfs has no journal to replay; its log tree only
+//! matters for files synced in the last seconds before a power cut.
+
+use super::{Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use crate::disk::{DiskRef, ReadError};
+use crate::units::ByteOffset;
+use std::cell::RefCell;
+
+/// Bytes of a partition, in the shape `lambutter` asks for.
+struct Reader(DiskRef);
+
+impl lambutter::BlockRead for Reader {
+    type Error = ReadError;
+    fn read_at(&mut self, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.0.read_at(ByteOffset(at), buf)
+    }
+}
+
+pub(super) struct Btrfs {
+    probe: Probe,
+    // The library wants `&mut` to read; nothing but its reader's position changes.
+    fs: RefCell<lambutter::Btrfs<Reader>>,
+}
+
+impl Btrfs {
+    pub(super) fn open(disk: DiskRef, probe: Probe) -> Result<Btrfs, VolumeError> {
+        let len = disk.geometry().len.get();
+        let fs = lambutter::Btrfs::open(Reader(disk), len)
+            .map_err(|e| VolumeError::broken(FsKind::Btrfs, "opening", format!("{e:?}")))?;
+        Ok(Btrfs { probe, fs: RefCell::new(fs) })
+    }
+}
+
+fn error(path: &str, e: lambutter::Error) -> VolumeError {
+    match e {
+        lambutter::Error::NotFound | lambutter::Error::NotARegularFile => VolumeError::not_found(path),
+        other => VolumeError::broken(FsKind::Btrfs, path, format!("{other:?}")),
+    }
+}
+
+fn at(path: &str) -> Result<lambutter::Path<'_>, VolumeError> {
+    lambutter::Path::new(path.as_bytes()).ok_or_else(|| VolumeError::not_found(path))
+}
+
+impl Volume for Btrfs {
+    fn kind(&self) -> FsKind {
+        FsKind::Btrfs
+    }
+
+    fn uuid(&self) -> Option<String> {
+        self.probe.uuid.clone()
+    }
+
+    fn label(&self) -> Option<String> {
+        self.probe.label.clone()
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::Clean
+    }
+
+    fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
+        let mut fs = self.fs.borrow_mut();
+        let at = at(path)?;
+        let inode = fs.resolve(at).map_err(|e| error(path, e))?;
+        let meta = fs.metadata(&inode).map_err(|e| error(path, e))?;
+        if meta.size > max {
+            return Err(VolumeError::TooLarge { path: path.to_string(), max });
+        }
+        fs.read_file(at).map_err(|e| error(path, e))
+    }
+
+    fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {
+        let entries = self.fs.borrow_mut().read_dir(at(path)?).map_err(|e| error(path, e))?;
+        Ok(entries
+            .into_iter()
+            .take(super::DIR_LIMIT)
+            .map(|e| Entry {
+                name: String::from_utf8_lossy(&e.name).into_owned(),
+                // BTRFS_FT_*: 1 regular, 2 directory, 7 symbolic link.
+                kind: match e.kind_byte {
+                    1 => EntryKind::File,
+                    2 => EntryKind::Directory,
+                    7 => EntryKind::Symlink,
+                    _ => EntryKind::Other,
+                },
+            })
+            .collect())
+    }
+
+    fn exists(&self, path: &str) -> Result<bool, VolumeError> {
+        match self.fs.borrow_mut().resolve(at(path)?).map_err(|e| error(path, e)) {
+            Ok(_) => Ok(true),
+            Err(VolumeError::NotFound { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! ext2, ext3 and ext4 through `ext4-view`.
+
+use super::{Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use crate::disk::DiskRef;
+use crate::units::ByteOffset;
+use ext4_view::{Ext4, Ext4Error, Ext4Read};
+
+/// Bytes of a partition, in the shape `ext4-view` asks for.
+struct Reader(DiskRef);
+
+impl Ext4Read for Reader {
+    fn read(&mut self, at: u64, dst: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.read_at(ByteOffset(at), dst)?)
+    }
+}
+
+pub(super) struct Ext {
+    probe: Probe,
+    fs: Ext4,
+    journal: Journal,
+}
+
+impl Ext {
+    pub(super) fn open(disk: DiskRef, probe: Probe) -> Result<Ext, VolumeError> {
+        let journal = Journal::Clean;
+        let fs =
+            Ext4::load(Box::new(Reader(disk))).map_err(|e| VolumeError::broken(FsKind::Ext, "opening", e))?;
+        Ok(Ext { probe, fs, journal })
+    }
+}
+
+fn error(path: &str, e: Ext4Error) -> VolumeError {
+    match e {
+        Ext4Error::NotFound | Ext4Error::NotADirectory | Ext4Error::IsADirectory => {
+            VolumeError::not_found(path)
+        }
+        other => VolumeError::broken(FsKind::Ext, path, other),
+    }
+}
+
+impl Volume for Ext {
+    fn kind(&self) -> FsKind {
+        FsKind::Ext
+    }
+
+    fn uuid(&self) -> Option<String> {
+        self.probe.uuid.clone()
+    }
+
+    fn label(&self) -> Option<String> {
+        self.probe.label.clone()
+    }
+
+    fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
+        let meta = self.fs.metadata(path).map_err(|e| error(path, e))?;
+        if meta.len() > max {
+            return Err(VolumeError::TooLarge { path: path.to_string(), max });
+        }
+        self.fs.read(path).map_err(|e| error(path, e))
+    }
+
+    fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {
+        let mut entries = Vec::new();
+        for entry in self.fs.read_dir(path).map_err(|e| error(path, e))?.take(super::DIR_LIMIT) {
+            let entry = entry.map_err(|e| error(path, e))?;
+            let kind = entry.file_type().map_or(EntryKind::Other, |t| {
+                if t.is_regular_file() {
+                    EntryKind::File
+                } else if t.is_dir() {
+                    EntryKind::Directory
+                } else if t.is_symlink() {
+                    EntryKind::Symlink
+                } else {
+                    EntryKind::Other
+                }
+            });
+            entries.push(Entry { name: entry.file_name().display().to_string(), kind });
+        }
+        Ok(entries)
+    }
+
+    fn exists(&self, path: &str) -> Result<bool, VolumeError> {
+        match self.fs.exists(path) {
+            Ok(yes) => Ok(yes),
+            Err(Ext4Error::NotADirectory) => Ok(false),
+            Err(e) => Err(error(path, e)),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! FAT12, FAT16 and FAT32 through `hadris-fat`, read-only. Names match without regard to case.
+
+use super::{DiskCursor, Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use crate::disk::DiskRef;
+use hadris_fat::{Error, FatVolume, FatVolumeReadExt, FileEntry};
+
+pub(super) struct Fat {
+    probe: Probe,
+    fs: FatVolume<DiskCursor>,
+}
+
+impl Fat {
+    pub(super) fn open(disk: DiskRef, probe: Probe) -> Result<Fat, VolumeError> {
+        let fs = FatVolume::open(DiskCursor::new(disk))
+            .map_err(|e| VolumeError::broken(FsKind::Fat, "opening", e))?;
+        Ok(Fat { probe, fs })
+    }
+
+    fn entry(&self, path: &str) -> Result<FileEntry, VolumeError> {
+        self.fs.open_path(path).map_err(|e| error(path, e))
+    }
+}
+
+pub(super) fn error(path: &str, e: Error) -> VolumeError {
+    match e {
+        Error::EntryNotFound | Error::NotADirectory | Error::NotAFile => VolumeError::not_found(path),
+        other => VolumeError::broken(FsKind::Fat, path, other),
+    }
+}
+
+fn is_root(path: &str) -> bool {
+    path.split('/').all(str::is_empty)
+}
+
+impl Volume for Fat {
+    fn kind(&self) -> FsKind {
+        FsKind::Fat
+    }
+
+    fn uuid(&self) -> Option<String> {
+        self.probe.uuid.clone()
+    }
+
+    fn label(&self) -> Option<String> {
+        self.probe.label.clone()
+    }
+
+    fn journal(&self) -> Journal {
+        match self.fs.read_status_flags() {
+            Ok(flags) if flags.dirty => Journal::Dirty,
+            _ => Journal::Clean,
+        }
+    }
+
+    fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
+        let entry = self.entry(path)?;
+        if !entry.is_file() {
+            return Err(VolumeError::not_found(path));
+        }
+        if entry.len() > max {
+            return Err(VolumeError::TooLarge { path: path.to_string(), max });
+        }
+        let mut reader = self.fs.read_file(&entry).map_err(|e| error(path, e))?;
+        reader.read_to_vec().map_err(|e| error(path, e))
+    }
+
+    fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {
+        let dir = if is_root(path) {
+            self.fs.root_dir()
+        } else {
+            self.fs.open_dir_path(path).map_err(|e| error(path, e))?
+        };
+        let mut entries = Vec::new();
+        for found in dir.entries().take(super::DIR_LIMIT) {
+            let found = found.map_err(|e| error(path, e))?;
+            if let Some(e) = found.as_entry() {
+                let kind = if e.is_directory() { EntryKind::Directory } else { EntryKind::File };
+                entries.push(Entry { name: e.name().into_owned(), kind });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn exists(&self, path: &str) -> Result<bool, VolumeError> {
+        if is_root(path) {
+            return Ok(true);
+        }
+        match self.entry(path) {
+            Ok(_) => Ok(true),
+            Err(VolumeError::NotFound { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
