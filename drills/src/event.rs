@@ -157,7 +157,8 @@ pub enum Kind {
         id: u32,
         /// The verb: `test_failover`.
         verb: String,
-        /// What it is called with, for people: `web.test_failover(profile: azure-gen1)` has `web, profile: azure-gen1`.
+        /// What it is called with, for people, without the machine that `path.machine` names:
+        /// `web.test_failover(#{ profile: "azure-gen1" })` has `profile: azure-gen1`.
         #[serde(default)]
         args: String,
         /// Line in the scenario, from 1; 0 when there is none.
