@@ -34,6 +34,7 @@ pub(crate) enum Message {
     Complaint(Vec<u8>),
     Event(QmpEvent),
     ScreenLines(Vec<String>),
+    NoText,
     AgentAnswered,
     Kill,
 }
@@ -288,6 +289,7 @@ impl Supervisor {
                     state.complaints.push_back(line.trim().to_owned());
                 }
             }
+            Message::NoText => self.observe(Source::Screen, Seen::NoText),
             Message::AgentAnswered => self.observe(Source::Agent, Seen::AgentAnswered),
             Message::Event(event) => self.event(&event),
             Message::Kill => {}

@@ -440,8 +440,16 @@ impl Vm {
 
     /// Lines that are new on a text screen go to the ladder.
     fn look(&self, cancel: &Cancel) {
-        let Ok(Screen::Text(lines)) = self.screen(cancel) else { return };
         let mut last = lock(&self.last_screen);
+        let lines = match self.screen(cancel) {
+            Ok(Screen::Text(lines)) => lines,
+            Ok(_) => {
+                last.clear();
+                let _ = self.process.inbox.send(Message::NoText);
+                return;
+            }
+            Err(_) => return,
+        };
         let fresh: Vec<_> = lines.iter().filter(|l| !l.is_empty() && !last.contains(l)).cloned().collect();
         *last = lines;
         if !fresh.is_empty() {

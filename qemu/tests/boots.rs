@@ -158,6 +158,20 @@ fn the_accelerator_that_was_measured_really_boots_and_is_remembered() {
     qemu::measure(&tcg(), Generation::Gen2, Accel::Tcg, dir.path(), &Cancel::new()).unwrap();
 }
 
+#[test]
+fn a_disk_with_only_a_signature_has_its_own_cause_under_bios() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = tcg();
+    let mut sector = vec![0; 512];
+    // An endless loop, as silent as an empty protective MBR.
+    sector[..2].copy_from_slice(&[0xeb, 0xfe]);
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let vm = start(&host, dir.path(), &machine(&host, dir.path(), Generation::Gen1, &sector));
+    let verdict = vm.wait_ready(&Expect::Ready, Deadline::after(Duration::from_secs(8)), &Cancel::new());
+    let Outcome::Stopped { why, .. } = &verdict.outcome else { panic!("{verdict:#?}") };
+    assert_eq!(why.id, "boot-code-silent", "{verdict:#?}");
+}
+
 /// Not a test of its own: the process that the next test kills.
 #[test]
 fn owner_to_be_killed() {

@@ -73,6 +73,8 @@ pub enum Seen {
     Line(String),
     /// The beginning of a line: a prompt, or half of it.
     Partial(String),
+    /// The screen can no longer be read as text: a graphics mode, or unknown.
+    NoText,
     /// The guest reset itself.
     Reset,
     /// The guest powered off.
@@ -125,6 +127,9 @@ pub struct Attempt {
     pub reached: Vec<Reached>,
     /// Problems seen and not overcome, in order.
     pub causes: Vec<(Cause, Evidence)>,
+    /// The screen was text when it was looked at last.
+    #[serde(skip)]
+    text_screen: bool,
     /// Its last lines.
     #[serde(skip)]
     lines: VecDeque<Evidence>,
@@ -196,6 +201,7 @@ impl Ladder {
         match seen {
             Seen::Line(line) => {
                 let attempt = self.current();
+                attempt.text_screen |= *source == Source::Screen;
                 if attempt.lines.len() >= MAX_LINES {
                     attempt.lines.pop_front();
                 }
@@ -203,6 +209,7 @@ impl Ladder {
                 self.line(&evidence(line), false);
             }
             Seen::Partial(line) => self.line(&evidence(line), true),
+            Seen::NoText => self.current().text_screen = false,
             Seen::Reset => {
                 self.resets += 1;
                 self.progress_ms = *at_ms;

@@ -16,6 +16,7 @@ fn play(script: &[&str], wait_ms: u64) -> (Ladder, String) {
             Some(("D", line)) => see(&mut ladder, now, Source::Debug, line),
             Some(("S", line)) => see(&mut ladder, now, Source::Serial, line),
             Some(("V", line)) => see(&mut ladder, now, Source::Screen, line),
+            _ if *step == "GRAPHICS" => ladder.observe(&seen(Seen::NoText)),
             _ if *step == "RESET" => ladder.observe(&seen(Seen::Reset)),
             _ if *step == "OFF" => ladder.observe(&seen(Seen::PowerOff)),
             _ => panic!("unknown step {step}"),
@@ -86,6 +87,10 @@ fn each_way_to_stop_has_its_own_name() {
     );
     check(&[UEFI, "S error: file `/boot/vmlinuz' not found.", "S grub rescue> "], "Loader grub-no-file");
     check(&[BIOS, "D Booting from 0000:7c00", "V Missing operating system"], "Loader mbr-missing-os");
+    let silent = [BIOS, "D Booting from 0000:7c00", "V Booting from Hard Disk..."];
+    check(&silent, "Loader boot-code-silent");
+    check(&[&silent[..], &["GRAPHICS"]].concat(), "unseen");
+    check(&[&silent[..], &["V GRUB loading."]].concat(), "unseen");
     check(&[UEFI, LINUX], "Kernel no-progress");
     check(
         &[

@@ -1,13 +1,13 @@
 //! From what was seen to an answer.
 
 use super::pattern::{Means, Pattern};
-use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Rung, SETTLE_MS};
+use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Rung, SETTLE_MS, Source};
 use serde::Serialize;
 
 /// Why a boot stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Stable name: the row of [`PATTERNS`](super::PATTERNS), or `power-off`, `reset-loop`, `no-progress`,
+    /// Stable name: the row of [`PATTERNS`](super::PATTERNS), or `power-off`, `reset-loop`, `no-progress`, `boot-code-silent`,
     /// `guest-panicked`.
     pub id: String,
     /// In a reader's words.
@@ -166,6 +166,15 @@ impl Ladder {
         if let Some((why, evidence)) = worst(attempt) {
             return Outcome::Stopped { at, why: why.clone(), evidence: Some(evidence.clone()) };
         }
+        if at == Rung::Loader
+            && let Some(evidence) = silent(attempt)
+        {
+            let text = "the boot code was started and showed nothing, on the screen or on the serial port"
+                .to_owned();
+            let next = "does LBA 0 hold boot code, and not only a partition table?";
+            let why = Cause::made("boot-code-silent", text, next, at);
+            return Outcome::Stopped { at, why, evidence: Some(evidence.clone()) };
+        }
         if at == Rung::Loader {
             let hint = "the loader was started and nothing was seen after it: add console=ttyS0 to the kernel \
                         command line, or look at the screenshot";
@@ -181,6 +190,13 @@ impl Ladder {
     fn verdict(&self, outcome: Outcome, took_ms: u64) -> Verdict {
         Verdict { outcome, attempts: self.attempts().to_vec(), took_ms }
     }
+}
+
+/// The BIOS's last words, if the screen is text that was read and still ends with them, and nothing came by wire.
+fn silent(attempt: &Attempt) -> Option<&Evidence> {
+    let heard = attempt.lines().any(|l| l.source == Source::Serial);
+    let last = attempt.lines().filter(|l| l.source == Source::Screen).last()?;
+    (attempt.text_screen && !heard && last.line.starts_with("Booting from ")).then_some(last)
 }
 
 /// The cause that explains the others: the heaviest, of equals the first.
