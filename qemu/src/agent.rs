@@ -141,3 +141,64 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Agent, AgentError};
+    use crate::time::{Cancel, Deadline};
+    use serde_json::{Value, json};
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(5))
+    }
+
+    /// An agent that first lets out what it still had from before, then answers each command from the list.
+    fn mock(answers: Vec<Value>) -> Agent {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(far.try_clone().unwrap()).split(b'\n');
+            let sync = lines.next().unwrap().unwrap();
+            let asked: Value = serde_json::from_slice(sync.strip_prefix(b"\xff").unwrap()).unwrap();
+            let id = &asked["arguments"]["id"];
+            far.write_all(b"{\"return\": 99}\nhalf an ans\xff").unwrap();
+            writeln!(far, "{}", json!({"return": id})).unwrap();
+            for answer in answers {
+                lines.next().unwrap().unwrap();
+                writeln!(far, "{answer}").unwrap();
+            }
+        });
+        Agent::new(near).unwrap()
+    }
+
+    #[test]
+    fn a_command_runs_after_old_answers_were_put_aside() {
+        let mut agent = mock(vec![
+            json!({"return": {"pid": 7}}),
+            json!({"return": {"exited": false}}),
+            json!({"return": {"exited": true, "exitcode": 3, "out-data": "Zm9v", "err-data": "YmFy"}}),
+        ]);
+        agent.ping(soon(), &Cancel::new()).unwrap();
+        let done = agent.run("echo", soon(), &Cancel::new()).unwrap();
+        assert_eq!((done.exit, done.output.as_str()), (3, "foobar"));
+    }
+
+    #[test]
+    fn what_the_agent_forbids_is_a_refusal() {
+        let mut agent =
+            mock(vec![json!({"error": {"class": "CommandNotFound", "desc": "guest-exec is disabled"}})]);
+        agent.ping(soon(), &Cancel::new()).unwrap();
+        let refused = agent.run("echo", soon(), &Cancel::new()).err();
+        assert_eq!(refused, Some(AgentError::Refused("guest-exec is disabled".into())));
+    }
+
+    #[test]
+    fn silence_ends_with_the_deadline() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let mut agent = Agent::new(near).unwrap();
+        let short = Deadline::after(Duration::from_millis(60));
+        assert_eq!(agent.ping(short, &Cancel::new()), Err(AgentError::Silent));
+    }
+}
