@@ -17,6 +17,7 @@ pub use grub::{GrubMenu, GrubStub, MenuEntry};
 pub use inspect::inspect;
 pub use loaders::{Loader, LoaderKind};
 pub use os::{Os, OsKind};
+pub(crate) use report::size;
 
 use crate::disk::Geometry;
 use crate::units::{ByteLen, ByteOffset};

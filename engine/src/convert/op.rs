@@ -1,0 +1,109 @@
+//! One semantic change to a disk.
+
+use super::Bytes;
+use crate::disk::Geometry;
+use crate::units::{ByteLen, ByteOffset};
+use serde::{Deserialize, Serialize};
+
+/// A stretch of a disk, such as the partition a file operation works on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// First byte.
+    pub at: ByteOffset,
+    /// Length in bytes.
+    pub len: ByteLen,
+}
+
+/// A change, with the reason for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Op {
+    /// Replace bytes.
+    Raw {
+        /// First byte.
+        at: ByteOffset,
+        /// What is there before.
+        old: Bytes,
+        /// What is there afterwards; as long as `old`.
+        new: Bytes,
+        /// Why.
+        reason: String,
+    },
+    /// Fit the GPT to a disk of another length: the backup copy moves to the new end, both headers say so.
+    Table {
+        /// Shape before.
+        from: Geometry,
+        /// Shape afterwards.
+        to: Geometry,
+        /// Why.
+        reason: String,
+    },
+    /// Put a file on a FAT partition.
+    FatPut {
+        /// The partition.
+        partition: Place,
+        /// Path on it.
+        path: String,
+        /// What the file holds before; `None` when there is none.
+        old: Option<Bytes>,
+        /// What it holds afterwards.
+        new: Bytes,
+        /// Why.
+        reason: String,
+    },
+    /// Remove a file from a FAT partition.
+    FatRemove {
+        /// The partition.
+        partition: Place,
+        /// Path on it.
+        path: String,
+        /// What it holds before.
+        old: Bytes,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Op {
+    /// Why the operation is in the plan.
+    pub fn reason(&self) -> &str {
+        match self {
+            Op::Raw { reason, .. }
+            | Op::Table { reason, .. }
+            | Op::FatPut { reason, .. }
+            | Op::FatRemove { reason, .. } => reason,
+        }
+    }
+
+    /// Where it works, in words: `LBA 34..534`, `partition at LBA 2048: /EFI/x`.
+    pub fn place(&self) -> String {
+        match self {
+            Op::Raw { at, new, .. } => span(at.get(), new.len()),
+            Op::Table { .. } => "both GPT copies".to_string(),
+            Op::FatPut { partition, path, .. } | Op::FatRemove { partition, path, .. } => {
+                format!("{path} on the partition at LBA {}", partition.at.get() / 512)
+            }
+        }
+    }
+
+    /// Bytes that it puts somewhere: the length of a file or a stretch; 0 when it only removes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Op::Raw { new, .. } | Op::FatPut { new, .. } => new.len(),
+            // Two headers and two arrays of 128 entries.
+            Op::Table { .. } => 2 * (512 + 16_384),
+            Op::FatRemove { .. } => 0,
+        }
+    }
+}
+
+/// A byte range in sectors where it is made of whole ones, in bytes of a sector otherwise.
+pub(super) fn span(at: u64, len: u64) -> String {
+    let (sector, skip) = (at / 512, at % 512);
+    if skip == 0 && len % 512 == 0 {
+        let last = sector.saturating_add((len / 512).saturating_sub(1));
+        if last == sector { format!("LBA {sector}") } else { format!("LBA {sector}..={last}") }
+    } else {
+        format!("LBA {sector}, bytes {skip}..{}", skip.saturating_add(len))
+    }
+}
