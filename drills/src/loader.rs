@@ -134,7 +134,11 @@ fn make(grub: &GrubPaths, cache: &Path) -> Result<Vec<u8>, LoaderError> {
         .map_err(|e| fault("starting", &grub.mkimage, e))?;
     if !run.status.success() {
         let words = String::from_utf8_lossy(&run.stderr).trim().chars().take(MAX_WORDS).collect();
-        return Err(LoaderError::Mkimage { program: grub.mkimage.clone(), status: run.status.to_string(), words });
+        return Err(LoaderError::Mkimage {
+            program: grub.mkimage.clone(),
+            status: run.status.to_string(),
+            words,
+        });
     }
     bounded(out.path()).map_err(|e| fault("reading", out.path(), e))
 }

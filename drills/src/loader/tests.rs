@@ -73,7 +73,19 @@ fn a_bios_starts_it_and_it_runs_the_script_of_the_disk() {
     let (image, log) = (dir.path().join("disk.raw"), dir.path().join("serial.log"));
     std::fs::write(&image, disk).unwrap();
     let status = Command::new("timeout")
-        .args(["60", "qemu-system-x86_64", "-accel", "tcg", "-machine", "pc", "-m", "128", "-nodefaults", "-display", "none"])
+        .args([
+            "60",
+            "qemu-system-x86_64",
+            "-accel",
+            "tcg",
+            "-machine",
+            "pc",
+            "-m",
+            "128",
+            "-nodefaults",
+            "-display",
+            "none",
+        ])
         .arg("-drive")
         .arg(format!("file={},format=raw,if=ide", image.display()))
         .arg("-serial")

@@ -54,7 +54,8 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Undecided => Level::NOTE,
         };
-        let mut group = level.primary_title(self.message.as_str()).elements(None::<annotate_snippets::Message<'_>>);
+        let mut group =
+            level.primary_title(self.message.as_str()).elements(None::<annotate_snippets::Message<'_>>);
         if let Some(pos) = self.pos {
             let span = source.word_at(pos);
             group = group.element(

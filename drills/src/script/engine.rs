@@ -1,10 +1,11 @@
 //! The Rhai engine of scenarios: which parts of the language exist and how much of it a scenario may use.
 //! The limits are the same in debug and release builds (Rhai's own defaults differ).
 
-use rhai::packages::{
-    BasicArrayPackage, BasicMapPackage, BasicMathPackage, CorePackage, LogicPackage, MoreStringPackage, Package,
-};
 use super::fault::{Ret, mistake};
+use rhai::packages::{
+    BasicArrayPackage, BasicMapPackage, BasicMathPackage, CorePackage, LogicPackage, MoreStringPackage,
+    Package,
+};
 use rhai::{Dynamic, Engine, FLOAT, INT, NativeCallContext, OptimizationLevel};
 
 /// Operations of one scenario. A runbook needs some hundreds; a runaway loop ends after about a second.

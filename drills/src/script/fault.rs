@@ -77,6 +77,8 @@ pub fn explain_parse(kind: &rhai::ParseErrorType, pos: Option<Pos>) -> Diagnosti
             .with_help(format!("give it a value first: let {name} = …;")),
         K::Reserved(word) => Diagnostic::error(pos, format!("{word} is not part of the scenario language"))
             .with_help("a scenario reads no other files, has no clock and ends at its last line"),
+        K::MissingToken(token, _) if token == ";" => Diagnostic::error(pos, kind.to_string())
+            .with_help("most often it is missing at the end of the line before"),
         other => Diagnostic::error(pos, other.to_string()),
     }
 }
@@ -102,7 +104,8 @@ fn explain_call(signature: &str, pos: Option<Pos>) -> Diagnostic {
     } else {
         ""
     };
-    Diagnostic::error(pos, format!("{name} does not take ({given})")).with_help(format!("it is {wanted}{hint}"))
+    Diagnostic::error(pos, format!("{name} does not take ({given})"))
+        .with_help(format!("it is {wanted}{hint}"))
 }
 
 /// Rhai's type names in ours.

@@ -39,7 +39,9 @@ impl End {
     pub fn render(&self, source: &Source) -> Option<String> {
         let diagnostic = match self {
             End::Completed => return None,
-            End::Verb { error, pos } => Diagnostic { help: error.next.clone(), ..Diagnostic::error(*pos, error.message.clone()) },
+            End::Verb { error, pos } => {
+                Diagnostic { help: error.next.clone(), ..Diagnostic::error(*pos, error.message.clone()) }
+            }
             End::Script(d) => d.clone(),
             End::Interrupted { pos } => Diagnostic::error(*pos, "interrupted here"),
         };
@@ -56,7 +58,25 @@ pub fn compile(engine: &Engine, source: &Source) -> Result<AST, Diagnostic> {
         return Err(Diagnostic::error(None, format!("the scenario has {} bytes", source.text.len()))
             .with_help(format!("at most {} are read", engine::MAX_SOURCE_BYTES)));
     }
-    engine.compile(&source.text).map_err(|e| explain_parse(e.err_type(), Pos::from_rhai(e.position())))
+    engine.compile(&source.text).map_err(|e| {
+        let found = explain_parse(e.err_type(), Pos::from_rhai(e.position()));
+        match e.err_type() {
+            rhai::ParseErrorType::VariableUndefined(name) => match api::nearest(name, named(&source.text)) {
+                Some(near) => found.with_help(format!("did you mean {near}?")),
+                None => found,
+            },
+            _ => found,
+        }
+    })
+}
+
+/// The names a text gives values to, as far as that shows without a tree: the words behind `let` and `const`.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+    std::iter::from_fn(move || {
+        words.by_ref().find(|w| ["let", "const"].contains(w))?;
+        words.next()
+    })
 }
 
 /// Runs a scenario to its end on a thread of its own; `set` are the values of `--set`. Blocks until it ended. Machines that are still
@@ -104,7 +124,9 @@ fn end_of(error: &EvalAltResult) -> End {
         EvalAltResult::ErrorTerminated(token, _) => match token.clone().try_cast::<Fault>() {
             Some(Fault::Verb(error)) if error.outcome == VerbOutcome::Interrupted => End::Interrupted { pos },
             Some(Fault::Verb(error)) => End::Verb { error, pos },
-            Some(Fault::Script { message, help }) => End::Script(Diagnostic { help, ..Diagnostic::error(pos, message) }),
+            Some(Fault::Script { message, help }) => {
+                End::Script(Diagnostic { help, ..Diagnostic::error(pos, message) })
+            }
             Some(Fault::Cancelled) | None => End::Interrupted { pos },
         },
         // `throw "…"` is the scenario's own word that something is not as it must be.

@@ -15,7 +15,9 @@
 //! Non-goals: reading files, the clock, the network, the environment, or other scenarios from a script.
 
 pub mod api;
+pub mod check;
 pub mod diagnostic;
+pub mod docs;
 pub mod engine;
 pub mod fault;
 pub mod header;
@@ -28,6 +30,7 @@ pub mod stock;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Checked, Given, check};
 pub use diagnostic::{Diagnostic, Severity};
 pub use header::read_header;
 pub use host::{End, run};

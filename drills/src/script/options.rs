@@ -47,7 +47,11 @@ pub static HEADER: OptionSet = OptionSet {
     verb: "drill",
     opts: &[
         Opt { name: "every", kind: Kind::Duration, doc: "How often the drill should be repeated." },
-        Opt { name: "rto", kind: Kind::Duration, doc: "The recovery time the business asks for. Lab time is not an RTO; the report shows both." },
+        Opt {
+            name: "rto",
+            kind: Kind::Duration,
+            doc: "The recovery time the business asks for. Lab time is not an RTO; the report shows both.",
+        },
         Opt { name: "owner", kind: Kind::Text, doc: "Who answers for this drill." },
     ],
 };
@@ -56,8 +60,16 @@ pub static HEADER: OptionSet = OptionSet {
 pub static START: OptionSet = OptionSet {
     verb: "start",
     opts: &[
-        Opt { name: "nvram", kind: Kind::Word(&["empty"]), doc: "Variable store of the firmware. `\"empty\"` has no boot entry: the disk must start by itself." },
-        Opt { name: "secure_boot", kind: Kind::Bool, doc: "Whether the firmware enforces Secure Boot (Generation 2 only)." },
+        Opt {
+            name: "nvram",
+            kind: Kind::Word(&["empty"]),
+            doc: "Variable store of the firmware. `\"empty\"` has no boot entry: the disk must start by itself.",
+        },
+        Opt {
+            name: "secure_boot",
+            kind: Kind::Bool,
+            doc: "Whether the firmware enforces Secure Boot (Generation 2 only).",
+        },
         Opt { name: "memory", kind: Kind::Bytes, doc: "Memory, whole MiB: `2.gib`." },
         Opt { name: "cpus", kind: Kind::Number, doc: "Processors, 1 to 64." },
     ],
@@ -67,8 +79,16 @@ pub static START: OptionSet = OptionSet {
 pub static FAILOVER: OptionSet = OptionSet {
     verb: "test_failover",
     opts: &[
-        Opt { name: "profile", kind: Kind::Word(&["azure-gen1", "lab"]), doc: "The rule set of the platform that would receive the copy." },
-        Opt { name: "table", kind: Kind::Word(&["auto", "gpt", "mbr"]), doc: "Partition table of the copy. `\"auto\"` keeps GPT for Linux." },
+        Opt {
+            name: "profile",
+            kind: Kind::Word(&["azure-gen1", "lab"]),
+            doc: "The rule set of the platform that would receive the copy.",
+        },
+        Opt {
+            name: "table",
+            kind: Kind::Word(&["auto", "gpt", "mbr"]),
+            doc: "Partition table of the copy. `\"auto\"` keeps GPT for Linux.",
+        },
     ],
 };
 
@@ -122,12 +142,18 @@ impl OptionSet {
     /// # Errors
     /// At the first unknown key or wrong kind.
     pub fn read(&self, map: &Map) -> Result<BTreeMap<&'static str, Value>, BadOption> {
-        map.iter().map(|(key, value)| Ok((self.find(key)?.name, self.find(key)?.read(self.verb, value)?))).collect()
+        map.iter()
+            .map(|(key, value)| Ok((self.find(key)?.name, self.find(key)?.read(self.verb, value)?)))
+            .collect()
     }
 }
 
 impl Opt {
-    fn read(&self, verb: &str, value: &Dynamic) -> Result<Value, BadOption> {
+    /// The value, checked.
+    ///
+    /// # Errors
+    /// When it is of the wrong kind, or not one of the words.
+    pub fn read(&self, verb: &str, value: &Dynamic) -> Result<Value, BadOption> {
         let text = value.clone().into_string().ok();
         let read = match self.kind {
             Kind::Duration => value.clone().try_cast::<Span>().map(|d| Value::Duration(d.0)),

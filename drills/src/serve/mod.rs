@@ -70,7 +70,10 @@ impl Server {
     /// When the socket exists or cannot be made (Linux takes paths of at most 107 bytes), or when there is no thread to be had.
     pub fn start(disk: DiskRef, socket: &Path, export: &str, on_error: OnError) -> io::Result<Server> {
         if export.len() > protocol::MAX_NAME {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the export's name is longer than NBD allows"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the export's name is longer than NBD allows",
+            ));
         }
         let listener = UnixListener::bind(socket)?;
         let (wake, woken) = UnixStream::pair()?;
@@ -79,7 +82,8 @@ impl Server {
         listener.set_nonblocking(true)?;
         let len = disk.geometry().len.get();
         let export = Export { disk, len, name: export.to_owned(), on_error };
-        let acceptor = Builder::new().name("nbd-accept".to_owned()).spawn(move || accept(&listener, &woken, &export))?;
+        let acceptor =
+            Builder::new().name("nbd-accept".to_owned()).spawn(move || accept(&listener, &woken, &export))?;
         server.acceptor = Some(acceptor);
         Ok(server)
     }

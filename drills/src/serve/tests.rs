@@ -29,7 +29,12 @@ impl Disk for Memory {
             return Err(ReadError::OutOfRange { at, len, end });
         }
         if self.bad.is_some_and(|b| (at..at + len).contains(&b)) {
-            return Err(ReadError::Corrupt { what: "test".into(), at, wanted: "good".into(), found: "bad".into() });
+            return Err(ReadError::Corrupt {
+                what: "test".into(),
+                at,
+                wanted: "good".into(),
+                found: "bad".into(),
+            });
         }
         buf.copy_from_slice(&self.bytes[at as usize..(at + len) as usize]);
         Ok(())
@@ -66,7 +71,12 @@ fn qemu_img(args: &[&str]) -> Output {
 
 #[track_caller]
 fn ok(out: &Output) -> String {
-    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
@@ -98,9 +108,20 @@ fn a_child_of_qemu_writes_on_top_and_the_export_stays() {
     let backing = url(&socket, "disk0");
     ok(&qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &backing, child.to_str().unwrap()]));
     let io = |args: &[&str]| Command::new("qemu-io").args(args).output().expect("qemu-io is installed");
-    ok(&io(&["-f", "qcow2", "-c", "write -P 0x5a 64k 4k", "-c", "read -P 0x5a 64k 4k", child.to_str().unwrap()]));
+    ok(&io(&[
+        "-f",
+        "qcow2",
+        "-c",
+        "write -P 0x5a 64k 4k",
+        "-c",
+        "read -P 0x5a 64k 4k",
+        child.to_str().unwrap(),
+    ]));
     let direct = io(&["-f", "raw", "-c", "write -P 1 0 512", &backing]);
-    assert!(!direct.status.success() || String::from_utf8_lossy(&direct.stdout).contains("ermi"), "{direct:?}");
+    assert!(
+        !direct.status.success() || String::from_utf8_lossy(&direct.stdout).contains("ermi"),
+        "{direct:?}"
+    );
     let out = dir.path().join("out.raw");
     ok(&qemu_img(&["convert", "-f", "raw", "-O", "raw", &backing, out.to_str().unwrap()]));
     assert!(std::fs::read(&out).unwrap() == bytes);
@@ -176,7 +197,8 @@ fn a_read_error_is_an_io_error_for_the_client_and_is_reported() {
     let log = seen.clone();
     let disk: DiskRef = Arc::new(Memory { bytes: pattern(8192), bad: Some(5000) });
     let _server =
-        Server::start(disk, &socket, "disk0", Arc::new(move |e| log.lock().unwrap().push(e.to_string()))).unwrap();
+        Server::start(disk, &socket, "disk0", Arc::new(move |e| log.lock().unwrap().push(e.to_string())))
+            .unwrap();
     let mut s = connected(&socket);
     s.write_all(&request(0, 4096, 4096)).unwrap();
     assert_eq!(answer(&mut s), 5);
@@ -213,11 +235,11 @@ fn a_list_names_the_export_and_a_malformed_option_is_invalid() {
     ask(7, b"\0\0\0\x09disk0\0\0", &[((1 << 31) | 3, b"")]);
     ask(7, b"\0\0\0\x05disk1\0\0", &[((1 << 31) | 6, b"")]);
     ask(8, b"", &[((1 << 31) | 1, b"")]);
-    ask(6, b"\0\0\0\x05disk0\0\0", &[
-        (3, b"\0\0\0\0\0\0\0\0\x02\0\x01\x07"),
-        (3, b"\0\x03\0\0\0\x01\0\x01\0\0\x02\0\0\0"),
-        (1, b""),
-    ]);
+    ask(
+        6,
+        b"\0\0\0\x05disk0\0\0",
+        &[(3, b"\0\0\0\0\0\0\0\0\x02\0\x01\x07"), (3, b"\0\x03\0\0\0\x01\0\x01\0\0\x02\0\0\0"), (1, b"")],
+    );
     ask(2, b"", &[(1, b"")]);
 }
 

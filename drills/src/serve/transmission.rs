@@ -35,9 +35,13 @@ pub fn serve(stream: &mut (impl Read + Write), export: &Export) -> io::Result<()
             command::WRITE => {
                 // Its payload has to be taken off the line before the next request can be found.
                 if request.len > nbd::MAX_PAYLOAD {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the NBD client sent a write that is too long"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the NBD client sent a write that is too long",
+                    ));
                 }
-                let drained = io::copy(&mut Read::by_ref(stream).take(u64::from(request.len)), &mut io::sink())?;
+                let drained =
+                    io::copy(&mut Read::by_ref(stream).take(u64::from(request.len)), &mut io::sink())?;
                 if drained != u64::from(request.len) {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -52,7 +56,8 @@ pub fn serve(stream: &mut (impl Read + Write), export: &Export) -> io::Result<()
 }
 
 fn parse(raw: &[u8; REQUEST_BYTES]) -> io::Result<Request> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the NBD client sent a request without its magic");
+    let wrong =
+        || io::Error::new(io::ErrorKind::InvalidData, "the NBD client sent a request without its magic");
     let mut rest = &raw[..];
     if u32::from_be_bytes(chunk(&mut rest).ok_or_else(wrong)?) != nbd::REQUEST {
         return Err(wrong());

@@ -21,9 +21,13 @@ pub static VERBS: &[Verb] = &[
         example: "drill(\"web01: test failover\", #{ every: 30.days, rto: 15.minutes, owner: \"platform\" });",
         register: |e, h| {
             let host = h.clone();
-            e.register_fn("drill", move |c: NativeCallContext<'_>, title: ImmutableString| drill(&c, &host, &title, &Map::new()));
+            e.register_fn("drill", move |c: NativeCallContext<'_>, title: ImmutableString| {
+                drill(&c, &host, &title, &Map::new())
+            });
             let host = h.clone();
-            e.register_fn("drill", move |c: NativeCallContext<'_>, title: ImmutableString, o: Map| drill(&c, &host, &title, &o));
+            e.register_fn("drill", move |c: NativeCallContext<'_>, title: ImmutableString, o: Map| {
+                drill(&c, &host, &title, &o)
+            });
         },
     },
     Verb {
@@ -79,7 +83,9 @@ pub static VERBS: &[Verb] = &[
         example: "let web = machine(\"web01.vhdx\");",
         register: |e, h| {
             let host = h.clone();
-            e.register_fn("machine", move |c: NativeCallContext<'_>, image: Image| machine(&c, &host, &image));
+            e.register_fn("machine", move |c: NativeCallContext<'_>, image: Image| {
+                machine(&c, &host, &image)
+            });
             let host = h.clone();
             e.register_fn("machine", move |c: NativeCallContext<'_>, path: ImmutableString| {
                 machine(&c, &host, &Image::Path(PathBuf::from(path.as_str())))

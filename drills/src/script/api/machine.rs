@@ -85,10 +85,13 @@ pub static VERBS: &[Verb] = &[
         doc: "Fails the drill unless the file on the stopped machine's disk has exactly this content.",
         example: "home.assert_file(\"/var/lib/marker\", \"written-in-gen1\\n\");",
         register: |e, _| {
-            e.register_fn("assert_file", |c: Ctx<'_>, m: &mut Machine, path: ImmutableString, content: ImmutableString| {
-                let seen = m.stage.assert_file(m.id, Path::new(path.as_str()), &content, place(&c));
-                same(&c, m, seen)
-            });
+            e.register_fn(
+                "assert_file",
+                |c: Ctx<'_>, m: &mut Machine, path: ImmutableString, content: ImmutableString| {
+                    let seen = m.stage.assert_file(m.id, Path::new(path.as_str()), &content, place(&c));
+                    same(&c, m, seen)
+                },
+            );
         },
     },
     Verb {
@@ -100,9 +103,12 @@ pub static VERBS: &[Verb] = &[
         doc: "Whether the file on the stopped machine's disk has exactly this content. A missing file is `false`.",
         example: "if home.check_file(\"/etc/motd\", \"\") { print(\"no message of the day\"); }",
         register: |e, _| {
-            e.register_fn("check_file", |c: Ctx<'_>, m: &mut Machine, path: ImmutableString, content: ImmutableString| {
-                done(&c, m.stage.check_file(m.id, Path::new(path.as_str()), &content, place(&c)))
-            });
+            e.register_fn(
+                "check_file",
+                |c: Ctx<'_>, m: &mut Machine, path: ImmutableString, content: ImmutableString| {
+                    done(&c, m.stage.check_file(m.id, Path::new(path.as_str()), &content, place(&c)))
+                },
+            );
         },
     },
     Verb {
@@ -171,13 +177,33 @@ fn start(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Vm> {
         match (key, value) {
             ("nvram", Value::Text(_)) => options.nvram = Some(Nvram::Empty),
             ("secure_boot", Value::Bool(on)) => options.secure_boot = Some(on),
-            ("memory", Value::Bytes(n)) if MEMORY.contains(&n) && n % (1 << 20) == 0 => options.memory_bytes = Some(n),
-            ("memory", _) => return mistake(c, "option memory of start is out of range", "it wants whole MiB from 64.mib to 1024.gib"),
+            ("memory", Value::Bytes(n)) if MEMORY.contains(&n) && n % (1 << 20) == 0 => {
+                options.memory_bytes = Some(n)
+            }
+            ("memory", _) => {
+                return mistake(
+                    c,
+                    "option memory of start is out of range",
+                    "it wants whole MiB from 64.mib to 1024.gib",
+                );
+            }
             ("cpus", Value::Number(n)) => match u32::try_from(n) {
                 Ok(n @ 1..=MAX_CPUS) => options.cpus = Some(n),
-                _ => return mistake(c, format!("option cpus of start is {n}"), format!("it wants 1 to {MAX_CPUS}")),
+                _ => {
+                    return mistake(
+                        c,
+                        format!("option cpus of start is {n}"),
+                        format!("it wants 1 to {MAX_CPUS}"),
+                    );
+                }
             },
-            (key, _) => return mistake(c, format!("start cannot use option {key}"), format!("it knows: {}", START.names())),
+            (key, _) => {
+                return mistake(
+                    c,
+                    format!("start cannot use option {key}"),
+                    format!("it knows: {}", START.names()),
+                );
+            }
         }
     }
     let id = done(c, m.stage.start(m.id, &options, place(c)))?;
@@ -194,7 +220,13 @@ fn failover(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Machine> {
             ("table", "auto") => options.table = Table::Auto,
             ("table", "gpt") => options.table = Table::Gpt,
             ("table", "mbr") => options.table = Table::Mbr,
-            (key, _) => return mistake(c, format!("test_failover cannot use option {key}: \"{word}\""), format!("it knows: {}", FAILOVER.names())),
+            (key, _) => {
+                return mistake(
+                    c,
+                    format!("test_failover cannot use option {key}: \"{word}\""),
+                    format!("it knows: {}", FAILOVER.names()),
+                );
+            }
         }
     }
     let made = m.stage.test_failover(m.id, &options, place(c));

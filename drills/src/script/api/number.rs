@@ -40,7 +40,11 @@ pub fn bytes_of(unit: &str) -> Option<u64> {
 fn checked<T>(c: &NativeCallContext<'_>, n: INT, unit: &str, value: Option<T>) -> Ret<T> {
     match value {
         Some(v) => Ok(v),
-        None => mistake(c, format!("{n}.{unit} is out of range"), "durations and sizes start at 0 and fit 64 bits"),
+        None => mistake(
+            c,
+            format!("{n}.{unit} is out of range"),
+            "durations and sizes start at 0 and fit 64 bits",
+        ),
     }
 }
 
@@ -67,9 +71,30 @@ macro_rules! unit {
 pub static VERBS: &[Verb] = &[
     unit!(span, seconds_of, "seconds", Ty::Duration, "That many seconds.", "vm.wait_ready(90.seconds);"),
     unit!(span, seconds_of, "minutes", Ty::Duration, "That many minutes.", "vm.wait_ready(3.minutes);"),
-    unit!(span, seconds_of, "hours", Ty::Duration, "That many hours.", "drill(\"web01\", #{ rto: 4.hours });"),
-    unit!(span, seconds_of, "days", Ty::Duration, "That many days.", "drill(\"web01\", #{ every: 30.days });"),
-    unit!(bytes, bytes_of, "mib", Ty::Bytes, "That many MiB (2^20 bytes).", "web.start(#{ memory: 512.mib });"),
+    unit!(
+        span,
+        seconds_of,
+        "hours",
+        Ty::Duration,
+        "That many hours.",
+        "drill(\"web01\", #{ rto: 4.hours });"
+    ),
+    unit!(
+        span,
+        seconds_of,
+        "days",
+        Ty::Duration,
+        "That many days.",
+        "drill(\"web01\", #{ every: 30.days });"
+    ),
+    unit!(
+        bytes,
+        bytes_of,
+        "mib",
+        Ty::Bytes,
+        "That many MiB (2^20 bytes).",
+        "web.start(#{ memory: 512.mib });"
+    ),
     unit!(bytes, bytes_of, "gib", Ty::Bytes, "That many GiB (2^30 bytes).", "web.start(#{ memory: 4.gib });"),
     Verb {
         form: Form::Property(Ty::Output),

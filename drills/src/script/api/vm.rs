@@ -122,10 +122,13 @@ pub static VERBS: &[Verb] = &[
               is not a pass.",
         example: "broken.start().expect_failure_of(\"kernel-missing\", 3.minutes);",
         register: |e, _| {
-            e.register_fn("expect_failure_of", |c: Ctx<'_>, vm: &mut Vm, cause: ImmutableString, within: Span| {
-                let seen = vm.stage.expect_failure_of(vm.id, &cause, within.0, place(&c));
-                same(&c, vm, seen)
-            });
+            e.register_fn(
+                "expect_failure_of",
+                |c: Ctx<'_>, vm: &mut Vm, cause: ImmutableString, within: Span| {
+                    let seen = vm.stage.expect_failure_of(vm.id, &cause, within.0, place(&c));
+                    same(&c, vm, seen)
+                },
+            );
         },
     },
 ];

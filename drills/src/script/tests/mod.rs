@@ -1,6 +1,7 @@
 //! The host against a stage that writes down what it was asked.
 
 mod rehearsal;
+mod table;
 
 use super::stage::{VerbError, VerbOutcome};
 use super::{End, Source, read_header, run, stock};
@@ -37,7 +38,8 @@ fn the_stock_drill_acts_in_order() {
 #[test]
 fn the_control_acts_in_order() {
     let stage = Arc::new(Rehearsal::default());
-    let end = run(&stock::source("kernel-missing").unwrap(), &set(&[("image", "/srv/web01.vhdx")]), stage.clone());
+    let end =
+        run(&stock::source("kernel-missing").unwrap(), &set(&[("image", "/srv/web01.vhdx")]), stage.clone());
     assert_eq!(end, End::Completed);
     insta::assert_snapshot!(stage.calls().join("\n"));
 }
@@ -60,9 +62,16 @@ fn a_verb_that_fails_ends_the_drill_and_cannot_be_caught() {
     let text = "drill(\"t\");\nlet web = machine(\"a.vhdx\");\ntry { web.start().wait_ready(1.seconds); } catch { print(\"hidden\"); }\nweb.cleanup();";
     let end = run(&Source::new("t", text), &BTreeMap::new(), stage.clone());
     let End::Verb { error, pos } = end else { panic!("{end:?}") };
-    assert_eq!(error, VerbError::new(VerbOutcome::Failed, "wait_ready was told to fail").with_next("look at it"));
+    assert_eq!(
+        error,
+        VerbError::new(VerbOutcome::Failed, "wait_ready was told to fail").with_next("look at it")
+    );
     assert_eq!(pos.unwrap().line, 3);
-    assert!(!stage.calls().iter().any(|c| c.contains("cleanup") || c.contains("hidden")), "{:?}", stage.calls());
+    assert!(
+        !stage.calls().iter().any(|c| c.contains("cleanup") || c.contains("hidden")),
+        "{:?}",
+        stage.calls()
+    );
 }
 
 #[test]
@@ -116,12 +125,16 @@ fn set_values_become_what_the_default_is() {
     let text = "drill(\"t\"); print(`${arg(\"n\", 1) + 1} ${arg(\"b\", false)} ${arg(\"s\", \"x\")}`); \
                 machine(arg(\"i\", \"a\")).start(#{ memory: arg(\"m\", 1.gib) }).wait_ready(arg(\"d\", 1.seconds));";
     let stage = Arc::new(Rehearsal::default());
-    let given = set(&[("n", "41"), ("b", "true"), ("s", "hello"), ("i", "b.raw"), ("m", "512mib"), ("d", "3m")]);
+    let given =
+        set(&[("n", "41"), ("b", "true"), ("s", "hello"), ("i", "b.raw"), ("m", "512mib"), ("d", "3m")]);
     assert_eq!(run(&Source::new("t", text), &given, stage.clone()), End::Completed);
     insta::assert_snapshot!(stage.calls().join("\n"));
     let end = run(&Source::new("t", text), &set(&[("n", "many")]), Arc::new(Rehearsal::default()));
     let End::Script(d) = end else { panic!("{end:?}") };
-    assert_eq!((d.message.as_str(), d.help.as_deref()), ("--set n=many does not fit", Some("n wants a whole number")));
+    assert_eq!(
+        (d.message.as_str(), d.help.as_deref()),
+        ("--set n=many does not fit", Some("n wants a whole number"))
+    );
 }
 
 #[test]
@@ -183,7 +196,7 @@ error: nothing is called wbe
 3 | wbe.start();
   | ^^^
   |
-  = help: give it a value first: let wbe = …;
+  = help: did you mean web?
 "#,
     );
 }

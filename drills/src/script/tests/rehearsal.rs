@@ -2,7 +2,8 @@
 
 use crate::script::source::Pos;
 use crate::script::stage::{
-    Done, ExitPolicy, FailoverOptions, Header, Image, MachineId, RunOutput, Stage, StartOptions, VerbError, VerbOutcome, VmId,
+    Done, ExitPolicy, FailoverOptions, Header, Image, MachineId, RunOutput, Stage, StartOptions, VerbError,
+    VerbOutcome, VmId,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -19,7 +20,12 @@ pub struct Rehearsal {
 
 impl Default for Rehearsal {
     fn default() -> Self {
-        Rehearsal { calls: Mutex::default(), ids: AtomicU32::new(0), fails: None, cancel_after: AtomicUsize::new(usize::MAX) }
+        Rehearsal {
+            calls: Mutex::default(),
+            ids: AtomicU32::new(0),
+            fails: None,
+            cancel_after: AtomicUsize::new(usize::MAX),
+        }
     }
 }
 
