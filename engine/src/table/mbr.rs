@@ -179,7 +179,7 @@ impl Mbr {
             status: 0,
             chs_first: [0x00, 0x02, 0x00],
             kind: TYPE_PROTECTIVE,
-            chs_last: [0xFF, 0xFF, 0xFF],
+            chs_last: chs_of(covered),
             first: 1,
             sectors: covered,
         }
@@ -193,6 +193,17 @@ impl Mbr {
             crate::units::ByteLen(u64::from(entry.sectors) * sector.bytes()),
         )
     }
+}
+
+/// An LBA as head, sector and cylinder of the 255 by 63 geometry BIOSes use; all ones beyond its 1024 cylinders.
+fn chs_of(lba: u32) -> [u8; 3] {
+    let (track, sector) = (lba / 63, lba % 63 + 1);
+    let (cylinder, head) = (track / 255, track % 255);
+    if cylinder > 1023 {
+        return [0xFF; 3];
+    }
+    // The upper two bits of the cylinder lie above the six of the sector.
+    [head as u8, (sector | cylinder >> 2 & 0xC0) as u8, cylinder as u8]
 }
 
 fn kind_of(entries: &[MbrEntry; 4], has_signature: bool, sector: &[u8; 512]) -> MbrKind {

@@ -1,0 +1,9 @@
+//! Containers against outside oracles: what `qemu-img` makes we read, what we write `qemu-img` reads.
+
+mod bench;
+mod disk;
+mod export;
+mod hash;
+mod hostile;
+mod qcow2;
+mod read;
