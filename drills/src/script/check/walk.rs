@@ -35,10 +35,10 @@ impl<'a> Walk<'a> {
         }
         let mut reassigned = BTreeSet::new();
         ast.walk(&mut |path: &[ASTNode<'_>]| {
-            if let Some(ASTNode::Stmt(Stmt::Assignment(pair))) = path.last() {
-                if let Expr::Variable(name, ..) = &pair.1.lhs {
-                    reassigned.insert(name.1.to_string());
-                }
+            if let Some(ASTNode::Stmt(Stmt::Assignment(pair))) = path.last()
+                && let Expr::Variable(name, ..) = &pair.1.lhs
+            {
+                reassigned.insert(name.1.to_string());
             }
             true
         });
