@@ -249,7 +249,8 @@ pub enum Kind {
         #[serde(default)]
         at_ms: u64,
     },
-    /// The serial console has more; the pointer names all of it so far (offset 0) or the new part.
+    /// The serial console has more; the pointer names all of it so far (offset 0) or the new part. One file a boot. Said
+    /// once when the machine starts (then with length 0), so that a view can follow the file itself, and once at its end.
     Console {
         /// Machine.
         machine: String,

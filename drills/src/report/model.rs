@@ -318,14 +318,17 @@ impl Model {
         for taken in 0..most {
             match reader.next_step()? {
                 ReadStep::Event(event) => self.apply(&event),
-                ReadStep::Damage { line, why } => {
-                    let full = !keep(&mut self.damage, (line, why));
-                    self.left_out = self.left_out.saturating_add(u64::from(full));
-                }
+                ReadStep::Damage { line, why } => self.damaged(line, why),
                 ReadStep::End { .. } => return Ok(taken > 0),
             }
         }
         Ok(true)
+    }
+
+    /// Take note of a damaged line.
+    pub fn damaged(&mut self, line: u64, why: String) {
+        let full = !keep(&mut self.damage, (line, why));
+        self.left_out = self.left_out.saturating_add(u64::from(full));
     }
 
     /// Take one event.
@@ -584,12 +587,9 @@ impl Model {
         };
         let bad = |verdict: &Verdict| verdict.outcome != Outcome::Passed;
         judged()
-            .filter(|(_, _, verdict)| verdict.action == Some(action.id))
-            .next_back()
+            .rfind(|(_, _, verdict)| verdict.action == Some(action.id))
             .or_else(|| {
-                judged()
-                    .filter(|(name, _, verdict)| action.machine.as_deref() == Some(*name) && bad(verdict))
-                    .next_back()
+                judged().rfind(|(name, _, verdict)| action.machine.as_deref() == Some(*name) && bad(verdict))
             })
             .map(|(name, boot, _)| (name, boot))
     }

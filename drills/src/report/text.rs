@@ -46,7 +46,7 @@ pub fn replay(path: &Path, style: Style) -> Result<String, JournalError> {
             }
             Step::Damage { line, why } => {
                 text.push_str(&lines.damage(line, &why));
-                model.damage.push((line, why));
+                model.damaged(line, why);
             }
             Step::End { torn } => {
                 if torn {
