@@ -1,2 +1,38 @@
-//! Command line of `drill`.
-fn main() {}
+//! Command line of `drill`: wiring and exit codes, no logic.
+
+mod cli;
+mod cmd;
+mod world;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use drills::verdict::ExitCode;
+
+fn main() -> std::process::ExitCode {
+    // clap ends usage errors with exit code 2 itself, which is ours too.
+    let cli = Cli::parse();
+    let cancel = world::watch_signals();
+    let ended = match cli.command {
+        Command::Run(args) => cmd::run::run(&args, &cancel),
+        Command::Check(args) => cmd::check::check(&args),
+        Command::Inspect(args) => cmd::inspect::inspect(&args),
+        Command::Convert(args) => cmd::convert::convert(&args, &cancel),
+        Command::Boot(args) => cmd::boot::boot(&args, &cancel),
+        Command::Fixture(args) => cmd::fixture::fixture(&args, &cancel),
+        Command::Doctor(args) => cmd::doctor::doctor(&args, &cancel),
+        Command::Why(args) => cmd::why::why(&args),
+        Command::Replay(args) => cmd::replay::replay(&args),
+        Command::Tui(args) => cmd::tui::tui(&args),
+    };
+    let exit = match ended {
+        Ok(exit) => exit,
+        Err(problem) => {
+            eprintln!("drill: {}", problem.message);
+            if let Some(next) = &problem.next {
+                eprintln!("  next: {next}");
+            }
+            if cancel.is_cancelled() { ExitCode::Interrupted } else { problem.exit }
+        }
+    };
+    exit.into()
+}

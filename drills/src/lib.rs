@@ -10,3 +10,4 @@ pub mod report;
 pub mod verdict;
 pub mod serve;
 pub mod loader;
+pub mod run;

@@ -1,0 +1,451 @@
+//! Boots of machines: serve the disk, put a child on top, start QEMU, tell the ladder's climb as events.
+
+use super::Run;
+use super::actions::{Action, lock};
+use super::machines::{Machine, Writes};
+use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
+use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
+use crate::script::{MachineId, Pos, VerbError, VerbOutcome as Outcome, VmId};
+use crate::serve::Server;
+use crate::verdict;
+use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
+use qemu::{Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Screen, Stopped, Verdict, Vm};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// How long a guest may take to shut down before its plug is pulled.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// How long a command in the guest may take.
+const RUN_WITHIN: Duration = Duration::from_secs(120);
+/// Longest piece of a command's output that a message quotes.
+const QUOTED: usize = 400;
+/// Memory of a machine that does not say.
+const MEMORY_MIB: u32 = 1024;
+/// Least time between two events about a growing console.
+const CONSOLE_EVERY: Duration = Duration::from_millis(250);
+
+/// One start of a machine.
+pub(crate) struct Boot {
+    pub(crate) machine: MachineId,
+    pub(crate) name: String,
+    pub(crate) number: u32,
+    vm: RwLock<Vm>,
+    server: Mutex<Option<Server>>,
+    stopped: AtomicBool,
+    dropped_child: Option<PathBuf>,
+}
+
+impl Boot {
+    pub(crate) fn running(&self) -> bool {
+        !self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Pull the plug, if it is in. Ends within a second.
+    pub(crate) fn kill(&self) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        match self.vm.try_write() {
+            Ok(mut vm) => {
+                vm.kill();
+                self.drop_disk();
+            }
+            // Somebody waits for this machine: its end wakes him, and whoever ends the boot drops the disk.
+            Err(_) => {
+                if let Some(pid) = i32::try_from(self.vm().pid()).ok().and_then(rustix::process::Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+        }
+    }
+
+    fn vm(&self) -> std::sync::RwLockReadGuard<'_, Vm> {
+        self.vm.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_disk(&self) {
+        // QEMU is gone: its NBD server goes, and with it the descriptors of everything below.
+        drop(lock(&self.server).take());
+        if let Some(child) = &self.dropped_child {
+            let _ = std::fs::remove_file(child);
+        }
+    }
+}
+
+/// Emits a rung when it is first reached, from the same observations that the machine's own ladder sees.
+struct Climb {
+    ladder: Ladder,
+    told: Vec<(usize, qemu::Rung)>,
+    resets: usize,
+}
+
+impl Run {
+    /// A disk that cannot be read under a running guest is our trouble, and is said at once.
+    fn on_read_error(&self, machine: &str) -> crate::serve::OnError {
+        let (recorder, machine) = (self.recorder.clone(), machine.to_owned());
+        Arc::new(move |e| {
+            recorder.emit(&EventPath::RUN, Kind::Note { text: format!("reading the disk of {machine} failed: {e}") });
+        })
+    }
+
+    pub(crate) fn start_machine(&self, action: &Action, id: MachineId, options: &StartOptions) -> Done<(VmId, String)> {
+        self.must_be_off(id, "start")?;
+        let machine = self.machine_of(id)?;
+        let number = self.count_boot(id);
+        let broken = |what: &str, e: &dyn std::fmt::Display| {
+            VerbError::new(Outcome::Broken, format!("{}: {what}: {e}", machine.name))
+        };
+        let tag = format!("{}-{number}", machine.name);
+        let size = machine.base.geometry().len.get();
+        let (child, dropped_child) = match &machine.writes {
+            Writes::Kept(child) => (child.clone(), None),
+            Writes::Dropped => {
+                let child = self.work.join(format!("{tag}.qcow2"));
+                (child.clone(), Some(child))
+            }
+        };
+        if !child.exists() {
+            qemu::create_child(&self.lab.host.qemu_img, &child, size).map_err(|e| broken("making its child", &e))?;
+        }
+        let socket = self.lab.sockets.join(format!("{}-{}.nbd", std::process::id(), action.id));
+        let server = Server::start(machine.base.clone(), &socket, "disk", self.on_read_error(&machine.name))
+            .map_err(|e| broken("serving its disk", &e))?;
+        let secure_boot = options.secure_boot.unwrap_or(false);
+        let wanted = qemu::Machine {
+            generation: machine.generation,
+            memory_mib: options
+                .memory_bytes
+                .and_then(|b| u32::try_from(b / engine::units::MIB).ok())
+                .unwrap_or(MEMORY_MIB),
+            cpus: options.cpus.unwrap_or(2),
+            secure_boot,
+            disks: vec![Drive { base: Base::Nbd { socket, export: "disk".into() }, child: Some(child) }],
+            agent: true,
+        };
+        let observer = self.observer(&machine, number, &action.path, &tag);
+        let paths = qemu::Paths { run_dir: self.recorder.run_dir().join(&tag) };
+        std::fs::create_dir(&paths.run_dir).map_err(|e| broken("making its folder", &e))?;
+        let vm = Vm::start(&self.lab.host, &wanted, &paths, observer, &self.cancel)
+            .map_err(|e| broken("starting it", &e))?;
+        let (generation, firmware, disk_bus) = match (machine.generation, secure_boot) {
+            (Generation::Gen1, _) => (1, "SeaBIOS", "ide"),
+            (Generation::Gen2, true) => (2, "OVMF, Secure Boot enforced", "virtio-scsi"),
+            (Generation::Gen2, false) => (2, "OVMF, Secure Boot off", "virtio-scsi"),
+        };
+        let accelerator = match vm.accel() {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg",
+        };
+        self.recorder.emit(
+            &action.path,
+            Kind::MachineStarted {
+                machine: machine.name.clone(),
+                boot: number,
+                generation,
+                firmware: firmware.into(),
+                accelerator: accelerator.into(),
+                disk_bus: disk_bus.into(),
+            },
+        );
+        let detail = format!("{firmware}, {accelerator}, disk on {disk_bus}");
+        let boot = Boot {
+            machine: id,
+            name: machine.name,
+            number,
+            vm: RwLock::new(vm),
+            server: Mutex::new(Some(server)),
+            stopped: AtomicBool::new(false),
+            dropped_child,
+        };
+        let mut machines = lock(&self.machines);
+        machines.boots.push(Arc::new(boot));
+        Ok((VmId(u32::try_from(machines.boots.len().saturating_sub(1)).unwrap_or(u32::MAX)), detail))
+    }
+
+    fn count_boot(&self, id: MachineId) -> u32 {
+        let mut machines = lock(&self.machines);
+        let Some(machine) = usize::try_from(id.0).ok().and_then(|n| machines.list.get_mut(n)) else { return 1 };
+        machine.boots = machine.boots.saturating_add(1);
+        machine.boots
+    }
+
+    fn observer(&self, machine: &Machine, boot: u32, path: &EventPath, tag: &str) -> qemu::Observer {
+        let (recorder, path, name) = (self.recorder.clone(), path.clone(), machine.name.clone());
+        let console = event::ArtifactName::new(format!("{tag}/console.log")).ok();
+        let mut climb = Climb { ladder: Ladder::default(), told: Vec::new(), resets: 0 };
+        let (mut told_len, mut told_at) = (0u64, None::<Instant>);
+        Box::new(move |seen: &Observation| {
+            climb.ladder.observe(seen);
+            let news = climb.news(&name, boot, seen);
+            let due = !news.is_empty() || told_at.is_none_or(|at| at.elapsed() >= CONSOLE_EVERY);
+            if let Some(artifact) = console.as_ref().filter(|_| due) {
+                let file = recorder.run_dir().join(artifact.as_str());
+                let len = std::fs::metadata(file).map_or(0, |m| m.len());
+                if len > told_len {
+                    let new = Pointer { artifact: artifact.clone(), offset: told_len, len: len.saturating_sub(told_len) };
+                    (told_len, told_at) = (len, Some(Instant::now()));
+                    recorder.emit(&path, Kind::Console { machine: name.clone(), at: new });
+                }
+            }
+            for kind in news {
+                recorder.emit(&path, kind);
+            }
+        })
+    }
+
+    pub(crate) fn await_ready(&self, action: &Action, vm: VmId, expect: &Expect, within: Duration) -> Done<((), String)> {
+        let boot = self.boot_of(vm)?;
+        let verdict = boot.vm().wait_ready(expect, Deadline::after(within), &self.cancel);
+        let ended = self.tell_verdict(action, &boot, &verdict);
+        if ended.is_err() && !self.cancel.is_cancelled() {
+            self.keep_screen(action, &boot);
+        }
+        ended.map(|text| ((), text))
+    }
+
+    /// Emit what a wait ended in, and turn it into the verb's end.
+    fn tell_verdict(&self, action: &Action, boot: &Boot, found: &Verdict) -> Done<String> {
+        let rung = found.attempts.last().and_then(Attempt::highest).map(event_rung);
+        let (outcome, cause, evidence, next) = match &found.outcome {
+            ladder::Outcome::Ready { evidence } => {
+                (verdict::Outcome::Passed, "ready".to_owned(), vec![event_evidence(evidence)], None)
+            }
+            ladder::Outcome::Stopped { at, why, evidence } => {
+                let cause = format!("stopped at {}: {}", event_rung(*at), why.text);
+                let evidence = evidence.iter().map(event_evidence).collect();
+                (verdict::Outcome::Failed, cause, evidence, Some(why.next.clone()))
+            }
+            ladder::Outcome::Unseen { hint } => {
+                (verdict::Outcome::NotPerformed, "nothing could be seen".to_owned(), Vec::new(), Some(hint.clone()))
+            }
+            ladder::Outcome::Broken { reason } => (verdict::Outcome::Broken, reason.clone(), Vec::new(), None),
+            ladder::Outcome::Cancelled => {
+                (verdict::Outcome::Interrupted, "the run was cancelled".to_owned(), Vec::new(), None)
+            }
+        };
+        self.recorder.emit(
+            &action.path,
+            Kind::BootVerdict {
+                machine: boot.name.clone(),
+                boot: boot.number,
+                outcome,
+                rung,
+                cause: cause.clone(),
+                evidence: evidence.clone(),
+                next: next.clone(),
+            },
+        );
+        let words = evidence.first().map(|e| format!(": “{}”", e.text)).unwrap_or_default();
+        let failed = |outcome| Err(VerbError { outcome, message: format!("{cause}{words}"), next });
+        match outcome {
+            verdict::Outcome::Passed => {
+                Ok(format!("ready after {} s lab time{words}", tenths(found.took_ms)))
+            }
+            verdict::Outcome::Failed => failed(Outcome::Failed),
+            verdict::Outcome::NotPerformed => failed(Outcome::NotPerformed),
+            verdict::Outcome::Interrupted => failed(Outcome::Interrupted),
+            _ => failed(Outcome::Broken),
+        }
+    }
+
+    fn keep_screen(&self, action: &Action, boot: &Boot) {
+        let name = format!("{}-{}.png", boot.name, boot.number);
+        let path = self.recorder.run_dir().join(&name);
+        let shot = boot.vm().screenshot(&path, &Cancel::new()).is_ok();
+        let len = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
+        let artifact = event::ArtifactName::new(name).ok().filter(|_| shot);
+        let artifact = artifact.map(|artifact| Pointer { artifact, offset: 0, len });
+        let text = match boot.vm().screen(&Cancel::new()) {
+            Ok(Screen::Text(lines)) => Some(lines.join("\n")),
+            _ => None,
+        };
+        if artifact.is_some() || text.is_some() {
+            self.recorder.emit(&action.path, Kind::Screen { machine: boot.name.clone(), text, artifact });
+        }
+    }
+
+    pub(crate) fn run_in_guest(
+        &self,
+        vm: VmId,
+        command: &str,
+        policy: ExitPolicy,
+    ) -> Done<(RunOutput, String)> {
+        let boot = self.boot_of(vm)?;
+        match boot.vm().run(command, Deadline::after(RUN_WITHIN), &self.cancel) {
+            RunResult::Ran { exit, output, via } => {
+                let exit = i64::from(exit);
+                let by = match via {
+                    qemu::Via::Agent => "the guest agent",
+                    qemu::Via::Console => "the console's shell",
+                };
+                let detail = format!("exit {exit}, by {by}");
+                if exit != 0 && policy == ExitPolicy::MustBeZero {
+                    let said: String = output.trim().chars().take(QUOTED).collect();
+                    return Err(VerbError::new(
+                        Outcome::Failed,
+                        format!("`{command}` ended with exit code {exit}, wanted 0: {said}"),
+                    ));
+                }
+                Ok((RunOutput { exit, output }, detail))
+            }
+            RunResult::NoWay { reason } => Err(VerbError::new(
+                Outcome::NotPerformed,
+                format!("`{command}` could not be run in the guest: {reason}"),
+            )
+            .with_next("install qemu-guest-agent in the guest, or give it a shell on ttyS0")),
+            RunResult::Late { .. } => Err(VerbError::new(
+                Outcome::Failed,
+                format!("`{command}` did not end within {} s; whether it did anything is not known", RUN_WITHIN.as_secs()),
+            )),
+            RunResult::Cancelled => Err(VerbError::new(Outcome::Interrupted, "the run was cancelled")),
+        }
+    }
+
+    pub(crate) fn stop_boot(&self, vm: VmId) -> Done<((), String)> {
+        let boot = self.boot_of(vm)?;
+        if boot.stopped.swap(true, Ordering::SeqCst) {
+            return Ok(((), "was off already".into()));
+        }
+        let how = boot
+            .vm
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stop(Deadline::after(STOP_WITHIN), &self.cancel);
+        boot.drop_disk();
+        match how {
+            Stopped::Clean => Ok(((), "clean: the guest shut down".into())),
+            Stopped::AlreadyOff => Ok(((), "the guest was off already".into())),
+            Stopped::Pulled => Ok(((), "pulled: the guest did not answer the power button in time; its file systems may hold a journal".into())),
+        }
+    }
+
+    pub(crate) fn expect_failure(
+        &self,
+        action: &Action,
+        vm: VmId,
+        cause: &str,
+        within: Duration,
+        _pos: Pos,
+    ) -> Done<((), String)> {
+        let boot = self.boot_of(vm)?;
+        let verdict = boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel);
+        let wanted = super::fault::causes_of(cause);
+        let found = match &verdict.outcome {
+            ladder::Outcome::Ready { .. } => {
+                Err(VerbError::new(Outcome::Failed, format!("it started, although {cause} was planted: this check proves nothing")))
+            }
+            ladder::Outcome::Stopped { at, why, evidence } => {
+                let words = evidence.as_ref().map(|e| e.line.clone()).unwrap_or_default();
+                if wanted.contains(&why.id.as_str()) {
+                    Ok(format!("caught at {}: {} (“{words}”)", event_rung(*at), why.text))
+                } else {
+                    Err(VerbError::new(
+                        Outcome::Failed,
+                        format!(
+                            "it failed at {} of {} (“{words}”), wanted one of: {}",
+                            event_rung(*at),
+                            why.id,
+                            wanted.join(", ")
+                        ),
+                    ))
+                }
+            }
+            _ => self.tell_verdict(action, &boot, &verdict),
+        };
+        found.map(|text| ((), text))
+    }
+
+    pub(crate) fn send_to(&self, machine: &str, text: &str) {
+        let boot = lock(&self.machines).boots.iter().rev().find(|b| b.name == machine && b.running()).cloned();
+        match boot {
+            Some(boot) => {
+                if let Err(e) = boot.vm().send(text) {
+                    self.say(&format!("typing on {machine}: {e}"));
+                }
+            }
+            None => self.say(&format!("no machine named {machine} runs")),
+        }
+    }
+
+    pub(crate) fn stop_by_name(&self, machine: &str) {
+        let boot = lock(&self.machines).boots.iter().rev().find(|b| b.name == machine && b.running()).cloned();
+        match boot {
+            Some(boot) => {
+                boot.kill();
+                self.say(&format!("{machine} was switched off on request"));
+            }
+            None => self.say(&format!("no machine named {machine} runs")),
+        }
+    }
+
+    pub(crate) fn type_on(&self, vm: VmId, text: &str) -> Done<((), String)> {
+        let boot = self.boot_of(vm)?;
+        boot.vm().send(text).map_err(|e| VerbError::new(Outcome::Broken, e.to_string()))?;
+        Ok(((), String::new()))
+    }
+
+    pub(crate) fn text_seen(&self, vm: VmId, text: &str) -> Done<(bool, String)> {
+        let boot = self.boot_of(vm)?;
+        let seen = boot.vm().text_since(qemu::Cursor::default()).contains(text);
+        Ok((seen, if seen { "seen".into() } else { "not seen".into() }))
+    }
+}
+
+impl Climb {
+    /// The events that this observation is worth.
+    fn news(&mut self, machine: &str, boot: u32, seen: &Observation) -> Vec<Kind> {
+        let mut news = Vec::new();
+        if matches!(seen.seen, Seen::Reset) {
+            self.resets = self.resets.saturating_add(1);
+            news.push(Kind::Reset {
+                machine: machine.into(),
+                boot,
+                expected: false,
+                reason: "the guest reset itself".into(),
+                at_ms: seen.at_ms,
+            });
+        }
+        let Some(attempt) = self.ladder.attempts().last() else { return news };
+        for reached in &attempt.reached {
+            let key = (self.resets, reached.rung);
+            if self.told.contains(&key) {
+                continue;
+            }
+            self.told.push(key);
+            news.push(Kind::Rung {
+                machine: machine.into(),
+                boot,
+                attempt: u32::try_from(self.resets).unwrap_or(u32::MAX).saturating_add(1),
+                rung: event_rung(reached.rung),
+                how: match reached.certainty {
+                    Certainty::Observed => How::Observed,
+                    Certainty::Implied => How::Implied,
+                },
+                at_ms: reached.evidence.at_ms,
+                evidence: Some(event_evidence(&reached.evidence)),
+            });
+        }
+        news
+    }
+}
+
+fn event_rung(rung: qemu::Rung) -> event::Rung {
+    match rung {
+        qemu::Rung::Firmware => event::Rung::Firmware,
+        qemu::Rung::Loader => event::Rung::Loader,
+        qemu::Rung::Kernel => event::Rung::Kernel,
+        qemu::Rung::Init => event::Rung::Init,
+        qemu::Rung::Ready => event::Rung::Ready,
+    }
+}
+
+fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
+    Evidence { at: None, text: evidence.line.chars().take(QUOTED).collect() }
+}
+
+/// Milliseconds as seconds with one decimal.
+fn tenths(ms: u64) -> String {
+    format!("{}.{}", ms / 1000, ms % 1000 / 100)
+}

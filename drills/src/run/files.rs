@@ -1,0 +1,83 @@
+//! Looking into a stopped machine's disk: files by their path in the guest, and the layout.
+
+use crate::script::VerbError;
+use crate::script::VerbOutcome as Outcome;
+use crate::script::stage::Done;
+use engine::disk::{DiskRef, Slice};
+use engine::guest::{Inspection, Partition};
+use engine::volume::{Journal, Volume, VolumeError};
+use std::sync::Arc;
+
+/// Where a guest mounts its ESP; the longest match wins.
+const ESP_MOUNTS: &[&str] = &["/boot/efi/", "/efi/"];
+
+/// The bytes of `path` in the guest; `None` when there is no such file.
+pub(super) fn read(disk: &DiskRef, guest: &Inspection, path: &str, max: u64) -> Done<Option<Vec<u8>>> {
+    let (partition, inner) = place(guest, path)?;
+    let volume = open(disk, partition)?;
+    // An answer from before the journal would be an old answer.
+    if let Journal::Unreadable { why } = volume.journal() {
+        return Err(VerbError::new(
+            Outcome::NotPerformed,
+            format!("{path}: the journal of partition {} could not be replayed ({why})", partition.number),
+        )
+        .with_next("stop the guest cleanly before reading its files"));
+    }
+    match volume.read(&inner, max) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(VolumeError::NotFound { .. }) => Ok(None),
+        Err(e) => Err(VerbError::new(Outcome::Broken, format!("partition {}: {e}", partition.number))),
+    }
+}
+
+fn place<'a>(guest: &'a Inspection, path: &str) -> Done<(&'a Partition, String)> {
+    if !path.starts_with('/') {
+        return Err(VerbError::new(Outcome::Refused, format!("{path}: wanted a path that starts with /")));
+    }
+    let none = |what: &str| VerbError::new(Outcome::NotPerformed, format!("{path}: this disk has no {what} to read it from"));
+    if let Some(mount) = ESP_MOUNTS.iter().find(|m| path.starts_with(*m)) {
+        let esp = guest.esp().ok_or_else(|| none("EFI system partition"))?;
+        return Ok((esp, format!("/{}", path.trim_start_matches(mount))));
+    }
+    let os = guest.os.as_ref().ok_or_else(|| none("known system"))?;
+    let number = os.partition.ok_or_else(|| none("readable root file system"))?;
+    let root = guest.partitions.iter().find(|p| p.number == number).ok_or_else(|| none("root partition"))?;
+    Ok((root, format!("{}{path}", os.root)))
+}
+
+fn open(disk: &DiskRef, partition: &Partition) -> Done<Box<dyn Volume>> {
+    let broken = |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("partition {}: {e}", partition.number));
+    let slice = Slice::new(disk.clone(), partition.at, partition.len).map_err(|e| broken(&e))?;
+    let slice: DiskRef = Arc::new(slice);
+    engine::volume::open(&slice).map_err(|e| broken(&e))
+}
+
+/// How `found` differs from `wanted` in table, partitions, types, ids, places and sizes; empty when it does not.
+pub(super) fn layout_differences(wanted: &Inspection, found: &Inspection) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut differs = |what: String, wanted: String, found: String| {
+        if wanted != found {
+            all.push(format!("{what}: wanted {wanted}, found {found}"));
+        }
+    };
+    differs("disk length".into(), wanted.geometry.len.get().to_string(), found.geometry.len.get().to_string());
+    differs("sector size".into(), wanted.geometry.sector.bytes().to_string(), found.geometry.sector.bytes().to_string());
+    differs("table".into(), wanted.table.kind.to_string(), found.table.kind.to_string());
+    differs("disk id".into(), format!("{:?}", wanted.table.disk_id), format!("{:?}", found.table.disk_id));
+    differs("number of partitions".into(), wanted.partitions.len().to_string(), found.partitions.len().to_string());
+    for (w, f) in wanted.partitions.iter().zip(&found.partitions) {
+        let shape = |p: &Partition| {
+            let fs = p.fs.as_ref().map(|fs| format!("{} {}", fs.kind, fs.uuid.as_deref().unwrap_or("-")));
+            format!(
+                "{} {} at {} of {} bytes, {}",
+                p.type_id,
+                p.part_uuid.as_deref().unwrap_or("-"),
+                p.at,
+                p.len.get(),
+                fs.unwrap_or_else(|| "no file system".into())
+            )
+        };
+        differs(format!("partition {}", w.number), shape(w), shape(f));
+    }
+    all
+}

@@ -1,0 +1,314 @@
+//! Machines of a run: which disk they have, and what became of it.
+//!
+//! ```text
+//! source image ──► Machine(Source, Gen2)            each start writes into a child that is thrown away
+//!                    └─ test_failover ─► Machine(Copy, Gen1)   overlay(patch); its child lives until cleanup
+//!                                          └─ failback ─► Machine(Home, Gen2)  overlay(patch) over copy + child
+//! ```
+
+use super::Run;
+use super::actions::{Action, lock};
+use super::boots::Boot;
+use crate::event::{Kind, Proof, Severity};
+use crate::script::stage::Done;
+use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
+use engine::convert::Plan;
+use engine::disk::DiskRef;
+use engine::guest::{Inspection, Starts};
+use engine::units::MIB;
+use qemu::Generation;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// All machines and boots of a run. Nothing is ever removed: an id in a script stays good, or says that it was cleaned up.
+#[derive(Default)]
+pub(crate) struct Machines {
+    pub(crate) list: Vec<Machine>,
+    pub(crate) boots: Vec<Arc<Boot>>,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// A given image.
+pub(crate) struct Source {
+    pub(crate) opened: Arc<engine::container::Opened>,
+    /// BLAKE3 before anything else was done, when the proof is `full`.
+    pub(crate) hash: Option<engine::hash::ContentHash>,
+    pub(crate) named: String,
+}
+
+/// What a machine is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// The image that was given.
+    Source,
+    /// Its failed-over copy.
+    Copy,
+    /// What came home again.
+    Home,
+}
+
+/// Where the guest's writes go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Writes {
+    /// Into a child of each start, thrown away at its stop.
+    Dropped,
+    /// Into this child, kept from start to start.
+    Kept(PathBuf),
+}
+
+/// One machine.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) generation: Generation,
+    /// What QEMU's child lies on.
+    pub(crate) base: DiskRef,
+    pub(crate) writes: Writes,
+    pub(crate) boots: u32,
+    pub(crate) source: usize,
+    pub(crate) inspection: Arc<Inspection>,
+    pub(crate) cleaned: bool,
+}
+
+impl Machine {
+    /// The disk as it is now: the base, and what the guest wrote.
+    pub(crate) fn now(&self) -> Done<DiskRef> {
+        match &self.writes {
+            Writes::Kept(child) if child.exists() => {
+                engine::container::qcow2::open_child(child, self.base.clone())
+                    .map_err(|e| VerbError::new(Outcome::Broken, format!("{}: {e}", self.name)))
+            }
+            _ => Ok(self.base.clone()),
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn machine_of(&self, id: MachineId) -> Done<Machine> {
+        let machines = lock(&self.machines);
+        let machine = usize::try_from(id.0).ok().and_then(|n| machines.list.get(n)).cloned();
+        let machine = machine.ok_or_else(|| VerbError::new(Outcome::Broken, format!("no machine {}", id.0)))?;
+        if machine.cleaned {
+            return Err(VerbError::new(Outcome::Refused, format!("{} was cleaned up", machine.name))
+                .with_next("move the call before cleanup()"));
+        }
+        Ok(machine)
+    }
+
+    pub(crate) fn name_of(&self, id: MachineId) -> String {
+        let machines = lock(&self.machines);
+        usize::try_from(id.0).ok().and_then(|n| machines.list.get(n)).map_or_else(String::new, |m| m.name.clone())
+    }
+
+    fn add(&self, machine: Machine) -> MachineId {
+        let mut machines = lock(&self.machines);
+        machines.list.push(machine);
+        MachineId(u32::try_from(machines.list.len().saturating_sub(1)).unwrap_or(u32::MAX))
+    }
+
+    /// Open and inspect an image; the machine is called `name`, or as its file is.
+    pub(crate) fn open_machine(&self, action: &Action, path: &Path, name: Option<&str>) -> Done<(MachineId, String)> {
+        let opened = engine::container::open(path, None).map_err(|e| {
+            VerbError::new(Outcome::Refused, &e).with_next(e.next())
+        })?;
+        let opened = Arc::new(opened);
+        let hash = match self.lab.proof {
+            Proof::Quick => None,
+            Proof::Full => Some(self.hash(action, &opened)?),
+        };
+        let inspection = engine::guest::inspect(&opened.disk)
+            .map_err(|e| VerbError::new(Outcome::Broken, format!("{}: {e}", path.display())))?;
+        for finding in &inspection.findings {
+            self.recorder.emit(
+                &action.path,
+                Kind::Finding {
+                    id: finding.id.clone(),
+                    severity: match finding.severity {
+                        engine::guest::Severity::Blocker => Severity::Error,
+                        engine::guest::Severity::Warning => Severity::Warning,
+                        engine::guest::Severity::Note => Severity::Info,
+                    },
+                    text: finding.text.clone(),
+                    fix: Some(finding.fix.clone()).filter(|f| !f.is_empty()),
+                },
+            );
+        }
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem = name.unwrap_or(&stem);
+        let info = &opened.info;
+        let detail = format!("{}, {} MiB, {}", info.format, info.virtual_len.get() / MIB, inspection.guest_name());
+        let source = {
+            let mut machines = lock(&self.machines);
+            machines.sources.push(Source { opened: opened.clone(), hash, named: path.display().to_string() });
+            machines.sources.len().saturating_sub(1)
+        };
+        let id = self.add(Machine {
+            name: self.free_name(stem),
+            role: Role::Source,
+            // A disk that starts both ways is a Generation 2 disk that was prepared; one that starts neither way is drilled as one.
+            generation: self.generation.unwrap_or(match (&inspection.uefi_start, &inspection.bios_start) {
+                (Starts::No { .. } | Starts::Unknown { .. }, Starts::Yes { .. }) => Generation::Gen1,
+                _ => Generation::Gen2,
+            }),
+            base: opened.disk.clone(),
+            writes: Writes::Dropped,
+            boots: 0,
+            source,
+            inspection: Arc::new(inspection),
+            cleaned: false,
+        });
+        Ok((id, detail))
+    }
+
+    fn free_name(&self, wanted: &str) -> String {
+        let machines = lock(&self.machines);
+        let taken: BTreeMap<&str, ()> = machines.list.iter().map(|m| (m.name.as_str(), ())).collect();
+        let first = if wanted.is_empty() { "machine" } else { wanted };
+        (1u32..)
+            .map(|n| if n == 1 { first.to_owned() } else { format!("{first}-{n}") })
+            .find(|name| !taken.contains_key(name.as_str()))
+            .unwrap_or_else(|| first.to_owned())
+    }
+
+    /// A new machine whose disk is `under` with a plan's writes laid over it, and a child for its guest on top.
+    pub(crate) fn planned_machine(
+        &self,
+        action: &Action,
+        from: &Machine,
+        role: Role,
+        under: DiskRef,
+        plan: &Plan,
+    ) -> Done<MachineId> {
+        let broken = |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("{}: {e}", from.name));
+        let (suffix, generation) = match role {
+            Role::Copy => ("gen1", Generation::Gen1),
+            Role::Home | Role::Source => ("home", Generation::Gen2),
+        };
+        let name = self.free_name(&format!("{}-{suffix}", from.name.trim_end_matches("-gen1")));
+        let text = plan.to_string();
+        let artifact = self.recorder.keep(&format!("{name}.plan.txt"), text.as_bytes()).ok();
+        self.recorder.emit(&action.path, Kind::PatchPlanned { summary: plan_line(plan), artifact });
+        let base = plan.patch.apply(&under).map_err(|e| broken(&e))?;
+        let inspection = engine::guest::inspect(&base).map_err(|e| broken(&e))?;
+        let child = self.work.join(format!("{name}.qcow2"));
+        Ok(self.add(Machine {
+            name,
+            role,
+            generation,
+            base,
+            writes: Writes::Kept(child),
+            boots: 0,
+            source: from.source,
+            inspection: Arc::new(inspection),
+            cleaned: false,
+        }))
+    }
+
+    /// The same machine with other bytes under it.
+    pub(crate) fn altered_machine(&self, from: &Machine, base: DiskRef, fault: &str) -> Done<MachineId> {
+        let name = self.free_name(&format!("{}-{fault}", from.name));
+        let inspection = engine::guest::inspect(&base)
+            .map_err(|e| VerbError::new(Outcome::Broken, format!("{name}: {e}")))?;
+        let child = self.work.join(format!("{name}.qcow2"));
+        let writes = Writes::Kept(child);
+        let inspection = Arc::new(inspection);
+        Ok(self.add(Machine { name, base, writes, boots: 0, inspection, ..from.clone() }))
+    }
+
+    /// No boot of this machine may be running: its disk is still changing.
+    pub(crate) fn must_be_off(&self, id: MachineId, verb: &str) -> Done {
+        let machines = lock(&self.machines);
+        let running = machines.boots.iter().any(|b| b.machine == id && b.running());
+        if running {
+            return Err(VerbError::new(Outcome::Refused, format!("{verb} needs a machine that is off; this one runs"))
+                .with_next("call stop() on what start() returned first"));
+        }
+        Ok(())
+    }
+
+    /// Compare a source with what it was when it was opened.
+    pub(crate) fn prove_source(&self, action: &Action, source: usize) -> Done<String> {
+        let (opened, hash, named) = {
+            let machines = lock(&self.machines);
+            let Some(s) = machines.sources.get(source) else {
+                return Err(VerbError::new(Outcome::Broken, "no such source"));
+            };
+            (s.opened.clone(), s.hash, s.named.clone())
+        };
+        let quick = opened.source.unchanged().map_err(|e| e.to_string());
+        let (how, ended) = match (quick, hash) {
+            (Err(e), _) => (self.lab.proof, Err(e)),
+            (Ok(()), None) => (
+                Proof::Quick,
+                Ok("same device, inode, size and times; only read-only descriptors were opened".to_owned()),
+            ),
+            (Ok(()), Some(before)) => {
+                let after = self.hash(action, &opened)?;
+                let same = (before == after).then(|| format!("BLAKE3 {before} before and after"));
+                (Proof::Full, same.ok_or_else(|| format!("BLAKE3 was {before}, is {after}")))
+            }
+        };
+        let (outcome, detail) = match &ended {
+            Ok(detail) => (crate::verdict::Outcome::Passed, detail.clone()),
+            Err(why) => (crate::verdict::Outcome::Broken, why.clone()),
+        };
+        self.recorder.emit(&action.path, Kind::SourceProof { file: named, how, outcome, detail });
+        ended.map_err(|why| {
+            VerbError::new(Outcome::Broken, format!("the source was changed by somebody else meanwhile: {why}"))
+                .with_next("drill never writes to a given image; find who does, and run the drill again on a file at rest")
+        })
+    }
+
+    fn hash(&self, action: &Action, opened: &engine::container::Opened) -> Done<engine::hash::ContentHash> {
+        let mut progress = |p: engine::container::Progress| {
+            let (what, unit) = ("hashing the source".to_owned(), "bytes".to_owned());
+            self.recorder.emit(
+                &action.path,
+                Kind::Progress { action: action.id, what, done: p.done, total: Some(p.total), unit },
+            );
+            if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        engine::hash::file(&opened.source, &mut progress)
+            .map_err(|e| VerbError::new(Outcome::Broken, format!("hashing the source: {e}")))
+    }
+
+    /// Stop every boot that still runs and prove every source at the end of the run.
+    pub(crate) fn end_machines(&self) {
+        let (boots, copies) = {
+            let machines = lock(&self.machines);
+            let left: Vec<String> = machines
+                .list
+                .iter()
+                .filter(|m| m.role == Role::Copy && !m.cleaned)
+                .map(|m| m.name.clone())
+                .collect();
+            (machines.boots.clone(), left)
+        };
+        for boot in &boots {
+            boot.kill();
+        }
+        if !copies.is_empty() && !self.cancel.is_cancelled() {
+            self.not_proved(format!(
+                "that the test failover ended: the scenario did not clean up {} (drill removed it)",
+                copies.join(", ")
+            ));
+        }
+    }
+
+    pub(crate) fn boot_of(&self, vm: VmId) -> Done<Arc<Boot>> {
+        let machines = lock(&self.machines);
+        usize::try_from(vm.0)
+            .ok()
+            .and_then(|n| machines.boots.get(n))
+            .cloned()
+            .ok_or_else(|| VerbError::new(Outcome::Broken, format!("no boot {}", vm.0)))
+    }
+}
+
+/// A plan in one line.
+pub(super) fn plan_line(plan: &Plan) -> String {
+    format!("{}: {} operations; {}", plan.guest, plan.patch.ops.len(), plan.why)
+}

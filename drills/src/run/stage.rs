@@ -1,0 +1,297 @@
+//! The verbs of a scenario, performed.
+
+use super::Run;
+use super::actions::lock;
+use super::machines::{Role, Writes};
+use crate::script::stage::{Done, ExitPolicy, FailoverOptions, Image, Profile, RunOutput, StartOptions, Table};
+use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
+use engine::convert::{Gen1Options, TableChoice};
+use engine::disk::DiskRef;
+use engine::guest::Inspection;
+use qemu::Expect;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest file that `assert_file` reads.
+const MAX_FILE: u64 = 1 << 20;
+/// Longest piece of a file that a message quotes.
+const QUOTED: usize = 200;
+
+impl Stage for Run {
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn note(&self, text: &str, _pos: Option<Pos>) {
+        self.say(text);
+    }
+
+    fn drill(&self, _header: &Header, _pos: Pos) -> Done {
+        Ok(())
+    }
+
+    fn step(&self, title: &str, _pos: Pos) -> Done {
+        if self.cancel.is_cancelled() {
+            return Err(VerbError::new(Outcome::Interrupted, "the run was cancelled"));
+        }
+        self.heading(title);
+        Ok(())
+    }
+
+    fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId> {
+        match image {
+            Image::Path(path) => self
+                .act("machine", None, path.display().to_string(), Some(pos), |action| self.open_machine(action, path, None)),
+            Image::Fixture(name) => self.act("machine", None, format!("fixture {name}"), Some(pos), |action| {
+                let mut say = |line: &str| self.say(line);
+                let path = (self.lab.fixtures)(name, &mut say, &self.cancel)?;
+                self.open_machine(action, &path, Some(name))
+            }),
+        }
+    }
+
+    fn start(&self, machine: MachineId, options: &StartOptions, pos: Pos) -> Done<VmId> {
+        let name = self.name_of(machine);
+        let args = match options.secure_boot {
+            Some(true) => "secure boot enforced",
+            Some(false) => "secure boot off",
+            None => "",
+        }
+        .to_owned();
+        self.act("start", Some(&name), args, Some(pos), |action| self.start_machine(action, machine, options))
+    }
+
+    fn wait_ready(&self, vm: VmId, within: Duration, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("wait_ready", Some(&name), format!("within {} s", within.as_secs()), Some(pos), |action| {
+            self.await_ready(action, vm, &Expect::Ready, within)
+        })?;
+        let boot = self.boot_of(vm)?;
+        let machine = self.machine_of(boot.machine)?;
+        let (role, firmware) = match machine.role {
+            Role::Source => ("the source starts", "UEFI"),
+            Role::Copy => ("the Generation 1 copy starts", "BIOS"),
+            Role::Home => ("what came home starts", "UEFI with an empty variable store"),
+        };
+        self.proved(format!("{role} under {firmware} ({})", machine.name));
+        Ok(())
+    }
+
+    fn wait_text(&self, vm: VmId, text: &str, within: Duration, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("wait_text", Some(&name), format!("“{text}”, within {} s", within.as_secs()), Some(pos), |a| {
+            self.await_ready(a, vm, &Expect::Text(text.to_owned()), within)
+        })
+    }
+
+    fn check_text(&self, vm: VmId, text: &str, pos: Pos) -> Done<bool> {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("check_text", Some(&name), format!("“{text}”"), Some(pos), |_| self.text_seen(vm, text))
+    }
+
+    fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
+        let name = self.boot_of(vm)?.name.clone();
+        let verb = if policy == ExitPolicy::Any { "check_run" } else { "run" };
+        self.act(verb, Some(&name), command.to_owned(), Some(pos), |_| self.run_in_guest(vm, command, policy))
+    }
+
+    fn send(&self, vm: VmId, text: &str, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("send", Some(&name), format!("{} characters", text.chars().count()), Some(pos), |_| {
+            self.type_on(vm, text)
+        })
+    }
+
+    fn stop(&self, vm: VmId, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("stop", Some(&name), String::new(), Some(pos), |_| self.stop_boot(vm))
+    }
+
+    fn expect_failure_of(&self, vm: VmId, cause: &str, within: Duration, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        let args = format!("{cause}, within {} s", within.as_secs());
+        self.act("expect_failure_of", Some(&name), args, Some(pos), |action| {
+            self.expect_failure(action, vm, cause, within, pos)
+        })?;
+        self.proved(format!("a disk with {cause} is caught at the right rung by its own words"));
+        Ok(())
+    }
+
+    fn test_failover(&self, machine: MachineId, options: &FailoverOptions, pos: Pos) -> Done<MachineId> {
+        let name = self.name_of(machine);
+        let profile = options.profile.unwrap_or(Profile::Lab);
+        let args = format!("profile {}", profile.name());
+        let copy = self.act("test_failover", Some(&name), args, Some(pos), |action| {
+            self.must_be_off(machine, "test_failover")?;
+            let from = self.machine_of(machine)?;
+            let kit = (self.lab.kits)(&self.cancel)?;
+            let table = match options.table {
+                Table::Auto => TableChoice::Auto,
+                Table::Gpt => TableChoice::Gpt,
+                Table::Mbr => TableChoice::Mbr,
+            };
+            let now = from.now()?;
+            let plan = engine::convert::to_gen1(&now, &from.inspection, &kit, &Gen1Options { table, ..Gen1Options::default() })
+                .map_err(|refusal| refused(&refusal))?;
+            let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
+            Ok((id, super::machines::plan_line(&plan)))
+        })?;
+        if profile == Profile::AzureGen1 {
+            self.not_proved("that Azure takes the copy: it was booted under QEMU, with IDE or SCSI in place of VMBus".into());
+        }
+        Ok(copy)
+    }
+
+    fn failback(&self, machine: MachineId, pos: Pos) -> Done<MachineId> {
+        let name = self.name_of(machine);
+        self.act("failback", Some(&name), String::new(), Some(pos), |action| {
+            self.must_be_off(machine, "failback")?;
+            let from = self.machine_of(machine)?;
+            let now = from.now()?;
+            let plan = engine::convert::to_gen2(&now, None)
+                .map_err(|refusal| refused(&refusal))?;
+            let id = self.planned_machine(action, &from, Role::Home, now, &plan)?;
+            Ok((id, super::machines::plan_line(&plan)))
+        })
+    }
+
+    fn plant(&self, machine: MachineId, fault: &str, pos: Pos) -> Done<MachineId> {
+        let name = self.name_of(machine);
+        self.act("plant", Some(&name), fault.to_owned(), Some(pos), |_| {
+            self.must_be_off(machine, "plant")?;
+            let from = self.machine_of(machine)?;
+            let base = super::fault::plant(from.now()?, fault)?;
+            Ok((self.altered_machine(&from, base, fault)?, format!("{fault} planted in a copy")))
+        })
+    }
+
+    fn assert_file(&self, machine: MachineId, path: &Path, content: &str, pos: Pos) -> Done {
+        let name = self.name_of(machine);
+        let shown = path.display().to_string();
+        self.act("assert_file", Some(&name), shown.clone(), Some(pos), |_| {
+            match self.file_of(machine, path)? {
+                Some(found) if found == content.as_bytes() => Ok(((), format!("{} bytes, equal", found.len()))),
+                Some(found) => Err(VerbError::new(
+                    Outcome::Failed,
+                    format!("{shown} on {name}: wanted {}, found {}", quoted(content.as_bytes()), quoted(&found)),
+                )),
+                None => Err(VerbError::new(Outcome::Failed, format!("{shown} on {name}: no such file"))),
+            }
+        })?;
+        self.proved(format!("{shown} on {name} is what it must be, read from the stopped disk"));
+        Ok(())
+    }
+
+    fn check_file(&self, machine: MachineId, path: &Path, content: &str, pos: Pos) -> Done<bool> {
+        let name = self.name_of(machine);
+        self.act("check_file", Some(&name), path.display().to_string(), Some(pos), |_| {
+            let same = self.file_of(machine, path)?.is_some_and(|found| found == content.as_bytes());
+            Ok((same, if same { "equal".into() } else { "different or missing".into() }))
+        })
+    }
+
+    fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
+        let (name, wanted) = (self.name_of(machine), self.name_of(other));
+        self.act("assert_same_layout_as", Some(&name), wanted.clone(), Some(pos), |_| {
+            let differences = super::files::layout_differences(&self.looked_at(other)?, &self.looked_at(machine)?);
+            if differences.is_empty() {
+                return Ok(((), "same table, partitions, types, ids, sizes and sector size".into()));
+            }
+            Err(VerbError::new(Outcome::Failed, format!("{name} differs from {wanted}: {}", differences.join("; "))))
+        })?;
+        self.proved(format!("{name} has the layout of {wanted}"));
+        Ok(())
+    }
+
+    fn cleanup(&self, machine: MachineId, pos: Pos) -> Done {
+        let name = self.name_of(machine);
+        self.act("cleanup", Some(&name), String::new(), Some(pos), |_| {
+            let from = self.machine_of(machine)?;
+            let (boots, children) = {
+                let mut machines = lock(&self.machines);
+                let mut children = Vec::new();
+                let mut gone = Vec::new();
+                for (n, m) in machines.list.iter_mut().enumerate() {
+                    if m.source == from.source && m.role != Role::Source && !m.cleaned {
+                        m.cleaned = true;
+                        gone.push(n);
+                        if let Writes::Kept(child) = &m.writes {
+                            children.push(child.clone());
+                        }
+                    }
+                }
+                let boots: Vec<_> = machines
+                    .boots
+                    .iter()
+                    .filter(|b| usize::try_from(b.machine.0).is_ok_and(|n| gone.contains(&n)))
+                    .cloned()
+                    .collect();
+                (boots, children)
+            };
+            for boot in &boots {
+                boot.kill();
+            }
+            let mut removed = 0u32;
+            for child in &children {
+                match std::fs::remove_file(child) {
+                    Ok(()) => removed = removed.saturating_add(1),
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(e) => {
+                        return Err(VerbError::new(Outcome::Broken, format!("cannot remove {}: {e}", child.display())));
+                    }
+                }
+            }
+            Ok(((), format!("{removed} children removed; nothing made from {name} is left")))
+        })
+    }
+
+    fn assert_source_untouched(&self, machine: MachineId, pos: Pos) -> Done {
+        let name = self.name_of(machine);
+        self.act("assert_source_untouched", Some(&name), String::new(), Some(pos), |action| {
+            let source = self.machine_of(machine)?.source;
+            let detail = self.prove_source(action, source)?;
+            Ok(((), detail))
+        })?;
+        self.proved(format!("the source {name} was not touched"));
+        Ok(())
+    }
+}
+
+impl Run {
+    /// A file of a stopped machine's disk; `None` when there is no such file.
+    fn file_of(&self, machine: MachineId, path: &Path) -> Done<Option<Vec<u8>>> {
+        self.must_be_off(machine, "reading a file")?;
+        let machine = self.machine_of(machine)?;
+        let now = machine.now()?;
+        let guest = self.look(&machine.name, &now)?;
+        super::files::read(&now, &guest, &path.to_string_lossy(), MAX_FILE)
+    }
+
+    /// A stopped machine's disk as it is now.
+    fn looked_at(&self, machine: MachineId) -> Done<Inspection> {
+        self.must_be_off(machine, "reading the layout")?;
+        let machine = self.machine_of(machine)?;
+        let now = machine.now()?;
+        self.look(&machine.name, &now)
+    }
+
+    fn look(&self, name: &str, disk: &DiskRef) -> Done<Inspection> {
+        engine::guest::inspect(disk).map_err(|e| VerbError::new(Outcome::Broken, format!("{name}: {e}")))
+    }
+}
+
+fn refused(refusal: &engine::convert::Refusal) -> VerbError {
+    let error = VerbError::new(Outcome::Refused, refusal);
+    match refusal.reasons.iter().find(|r| !r.fix.is_empty()) {
+        Some(reason) => error.with_next(&reason.fix),
+        None => error,
+    }
+}
+
+/// Bytes for a message: text where it is text, cut to a readable length.
+fn quoted(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let cut: String = text.chars().take(QUOTED).collect();
+    let more = if cut.len() < text.len() { " …" } else { "" };
+    format!("{cut:?}{more}")
+}

@@ -1,0 +1,249 @@
+//! The command line, as data.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Prove that disaster-recovery copies boot.
+#[derive(Parser, Debug)]
+#[command(name = "drill", version, about, long_about = LONG_ABOUT, after_help = exit_code_help(), propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_ABOUT: &str = "Prove that disaster-recovery copies boot.\n\n\
+drill takes the disk of a Generation 2 virtual machine (UEFI, GPT, VHDX), does to it what a recovery service does at failover \
+(Generation 1: BIOS, fixed VHD), boots both under QEMU, fails back with what the guest wrote, and keeps the evidence. \
+An image that you give is never opened for writing.";
+
+fn exit_code_help() -> String {
+    drills::verdict::exit_code_table()
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run drills: scenarios, plain disk images (the stock failover story), or folders of scenarios.
+    Run(RunArgs),
+    /// Find a scenario's mistakes before anything boots.
+    Check(CheckArgs),
+    /// Say what a disk image holds and what would start from it. Only reads.
+    Inspect(InspectArgs),
+    /// Convert an image to the other generation, into a new file.
+    Convert(ConvertArgs),
+    /// Boot an image once and say how far it came. The image is only read.
+    Boot(BootArgs),
+    /// Make a sample disk image.
+    Fixture(FixtureArgs),
+    /// Say what is installed here, which firmware there is, and whether KVM works.
+    Doctor(DoctorArgs),
+    /// Explain the last run that did not pass: where, what was seen, since when, what next.
+    Why(WhyArgs),
+    /// Show a recorded run again.
+    Replay(ReplayArgs),
+    /// Watch and start drills on a full screen.
+    Tui(TuiArgs),
+}
+
+/// `drill run`.
+#[derive(clap::Args, Debug)]
+pub struct RunArgs {
+    /// Scenarios (.rhai), disk images, or folders of scenarios.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Set a scenario's argument: arg("name", …) gives value.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of run folders.
+    #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
+    pub out: PathBuf,
+    /// How to prove that the source was not touched: `quick` compares the file's identity, size and times; `full` hashes it before and after.
+    #[arg(long, value_enum, default_value_t = Proof::Quick)]
+    pub proof: Proof,
+    /// KVM or TCG.
+    #[arg(long, value_enum, default_value_t = AccelArg::Auto, env = "DRILL_ACCEL")]
+    pub accel: AccelArg,
+    /// Also write a JUnit report here (one file for all runs of this command).
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// One JSON document on standard output, nothing else there.
+    #[arg(long)]
+    pub json: bool,
+    /// Say it in ASCII only.
+    #[arg(long)]
+    pub ascii: bool,
+}
+
+/// How the source's being untouched is proved.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Device, inode, size and times are the same, and only read-only descriptors were opened.
+    Quick,
+    /// BLAKE3 of the whole file before and after.
+    Full,
+}
+
+/// Which accelerator.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccelArg {
+    /// KVM where a measured tiny boot shows that it works, else TCG.
+    Auto,
+    /// KVM, without asking.
+    Kvm,
+    /// QEMU's own emulation.
+    Tcg,
+}
+
+/// `drill check`.
+#[derive(clap::Args, Debug)]
+pub struct CheckArgs {
+    /// Scenarios or folders of scenarios.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill inspect`.
+#[derive(clap::Args, Debug)]
+pub struct InspectArgs {
+    /// The image.
+    pub image: PathBuf,
+    /// Take it as this format instead of looking.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill convert`.
+#[derive(clap::Args, Debug)]
+pub struct ConvertArgs {
+    /// The image to convert; only read.
+    pub image: PathBuf,
+    /// The new file; must not exist. `.vhd` is a fixed VHD, `.vhdx` a dynamic VHDX, `.raw` or `.img` a raw disk.
+    pub out: PathBuf,
+    /// The generation to make.
+    #[arg(long, value_enum)]
+    pub to: Generation,
+    /// Partition table of a Generation 1 result.
+    #[arg(long, value_enum, default_value_t = TableArg::Auto)]
+    pub table: TableArg,
+    /// What failback needs, when the disk's own copy is gone (written beside each Generation 1 result).
+    #[arg(long, value_name = "FILE")]
+    pub capsule: Option<PathBuf>,
+    /// Show the plan, write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A virtual machine's generation.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// BIOS, IDE.
+    Gen1,
+    /// UEFI, SCSI.
+    Gen2,
+}
+
+/// Partition table strategy.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableArg {
+    /// By rule: GPT is kept for Linux.
+    Auto,
+    /// Keep GPT; only boot code changes.
+    Gpt,
+    /// A real MBR, for platforms that demand it.
+    Mbr,
+}
+
+/// `drill boot`.
+#[derive(clap::Args, Debug)]
+pub struct BootArgs {
+    /// The image; only read.
+    pub image: PathBuf,
+    /// As which generation.
+    #[arg(long = "as", value_enum)]
+    pub generation: Generation,
+    /// Wait for this text on the console or the text screen instead of `ready`.
+    #[arg(long, value_name = "TEXT")]
+    pub expect: Option<String>,
+    /// Give up after this long: 120s, 3m.
+    #[arg(long, value_name = "TIME", default_value = "180s")]
+    pub within: String,
+    /// Enforce Secure Boot (Generation 2).
+    #[arg(long)]
+    pub secure_boot: bool,
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 1024)]
+    pub memory: u32,
+    /// KVM or TCG.
+    #[arg(long, value_enum, default_value_t = AccelArg::Auto, env = "DRILL_ACCEL")]
+    pub accel: AccelArg,
+    /// Folder of run folders.
+    #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
+    pub out: PathBuf,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill fixture`.
+#[derive(clap::Args, Debug)]
+pub struct FixtureArgs {
+    /// Which one; `drill fixture list` names them.
+    pub name: String,
+    /// The new file; must not exist.
+    pub out: Option<PathBuf>,
+}
+
+/// `drill doctor`.
+#[derive(clap::Args, Debug)]
+pub struct DoctorArgs {
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill why`.
+#[derive(clap::Args, Debug)]
+pub struct WhyArgs {
+    /// Folder of run folders.
+    #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
+    pub out: PathBuf,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill replay`.
+#[derive(clap::Args, Debug)]
+pub struct ReplayArgs {
+    /// A journal.jsonl, or a run folder.
+    pub journal: PathBuf,
+    /// Write JUnit to standard output instead.
+    #[arg(long, conflicts_with = "json")]
+    pub junit: bool,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Say it in ASCII only.
+    #[arg(long)]
+    pub ascii: bool,
+}
+
+/// `drill tui`.
+#[derive(clap::Args, Debug)]
+pub struct TuiArgs {
+    /// A run folder to open at once.
+    pub run: Option<PathBuf>,
+    /// Folder of run folders.
+    #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
+    pub out: PathBuf,
+}

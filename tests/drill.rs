@@ -1,0 +1,144 @@
+//! Whole drills: the binary, real QEMU, the real sample, and twins with a planted fault that must be caught by their own words.
+
+mod common;
+
+use common::{consoles, drill, expect, last_run, qemus_of, sample, text, tiny};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// The line by which the sample says that it is ready: firmware, root device and the marker's content.
+fn ready_lines(consoles: &str) -> Vec<String> {
+    consoles.lines().filter(|l| l.starts_with("DRILL-READY ")).map(|l| l.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_stock_drill_passes_on_the_sample_and_leaves_the_evidence() {
+    let dir = dir();
+    let (out, _) = expect(dir.path(), &["run", &text(tiny()), "--proof", "full"], 0);
+    assert!(out.contains("passed"), "{out}");
+    let run = last_run(dir.path());
+    let ready = ready_lines(&consoles(&run));
+    let firmwares: Vec<&str> =
+        ready.iter().map(|l| if l.contains("firmware=uefi") { "uefi" } else if l.contains("firmware=bios") { "bios" } else { "?" }).collect();
+    assert_eq!(firmwares.iter().filter(|f| **f == "uefi").count(), 2, "{ready:?}");
+    assert_eq!(firmwares.iter().filter(|f| **f == "bios").count(), 1, "{ready:?}");
+    for line in &ready {
+        let field = |key: &str| line.split(' ').find_map(|w| w.strip_prefix(key)).unwrap_or_default().to_owned();
+        assert!(field("root=").starts_with("/dev/sda"), "{line}");
+        assert!(!field("marker=").is_empty(), "{line}");
+    }
+    assert!(!run.join("work").exists(), "what a run throws away is gone when it ends");
+    // The same stream again gives the same answer.
+    let (replayed, _) = expect(dir.path(), &["replay", &text(&run)], 0);
+    assert!(replayed.contains("passed"), "{replayed}");
+    let (junit, _) = expect(dir.path(), &["replay", &text(&run), "--junit"], 0);
+    assert!(junit.contains("<testsuites") && junit.contains("failures=\"0\""), "{junit}");
+    let (json, _) = expect(dir.path(), &["replay", &text(&run), "--json"], 0);
+    serde_json::from_str::<serde_json::Value>(&json).expect("one JSON document");
+}
+
+#[track_caller]
+fn twin(name: &str, fault: &str) {
+    let dir = dir();
+    let path = dir.path().join(format!("{name}.rhai"));
+    let scenario = format!(
+        "drill(\"control: {fault}\");\nlet web = machine(arg(\"image\", fixture(\"tiny-gen2\")));\n\
+         web.test_failover().plant(\"{fault}\").start().expect_failure_of(\"{fault}\", 3.minutes);\n\
+         web.cleanup();\nweb.assert_source_untouched();\n"
+    );
+    std::fs::write(&path, scenario).unwrap();
+    expect(dir.path(), &["run", &text(&path)], 0);
+}
+
+#[test]
+fn a_copy_without_boot_code_is_caught_by_the_bios_own_words() {
+    twin("boot-code", "boot-code-missing");
+}
+
+#[test]
+fn a_copy_with_a_truncated_core_is_caught() {
+    twin("core", "core-truncated");
+}
+
+#[test]
+fn a_copy_without_its_kernel_is_caught_by_grubs_words() {
+    twin("kernel", "kernel-missing");
+}
+
+#[test]
+fn a_copy_that_asks_for_another_root_is_caught_by_the_initramfs() {
+    twin("root", "root-uuid-changed");
+}
+
+#[test]
+fn a_guest_without_its_disk_driver_fails_with_its_own_words() {
+    let dir = dir();
+    let image = sample("tiny-gen2-nodriver");
+    let (out, _) = expect(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "120s", "--json"], 1);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let words = found.to_string();
+    assert!(words.contains("DRILL-NOROOT") || words.contains("cannot find root"), "{words}");
+    let (why, _) = expect(dir.path(), &["why"], 0);
+    assert!(why.contains("root"), "{why}");
+}
+
+#[test]
+fn a_guest_without_a_serial_console_is_still_seen() {
+    let dir = dir();
+    let image = sample("tiny-gen2-noconsole");
+    let output = drill(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "90s", "--json"]).output().unwrap();
+    // Under UEFI its screen is graphics: then nothing can be read, which is "not performed" and never a failure.
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.code() {
+        Some(0) => assert!(out.contains("DRILL-READY"), "{out}"),
+        Some(4) => assert!(out.contains("console=ttyS0"), "{out}"),
+        other => panic!("exit {other:?}\n{out}\n{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+fn await_guest(dir: &Path) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while qemus_of(dir).is_empty() {
+        assert!(Instant::now() < end, "no QEMU was started within a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn ctrl_c_ends_within_two_seconds_and_leaves_nothing() {
+    let dir = dir();
+    let mut child = drill(dir.path(), &["run", &text(tiny())]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    await_guest(dir.path());
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let asked = Instant::now();
+    kill_process(pid, Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+    assert_eq!(qemus_of(dir.path()), Vec::<String>::new());
+    assert!(!last_run(dir.path()).join("work").exists());
+}
+
+#[test]
+fn a_killed_drill_leaves_no_qemu_and_the_next_start_sweeps_up() {
+    let dir = dir();
+    let mut child = drill(dir.path(), &["run", &text(tiny())]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    await_guest(dir.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let end = Instant::now() + Duration::from_secs(5);
+    while !qemus_of(dir.path()).is_empty() {
+        assert!(Instant::now() < end, "QEMU outlived its drill");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let work = last_run(dir.path()).join("work");
+    assert!(work.exists(), "a kill -9 cannot clean up itself");
+    std::fs::write(dir.path().join("n.rhai"), "drill(\"n\");\nprint(\"nothing\");\n").unwrap();
+    expect(dir.path(), &["run", "n.rhai"], 4);
+    assert!(!work.exists());
+}
