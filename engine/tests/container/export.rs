@@ -293,6 +293,29 @@ fn a_disk_that_cannot_be_read_or_held_leaves_nothing() {
     assert_eq!(bench.files(), [""; 0]);
 }
 
+#[test]
+fn what_a_killed_process_of_our_number_left_is_cleared_away() {
+    let bench = Bench::new();
+    let left = format!(".out.drill-partial-{}", std::process::id());
+    std::fs::write(bench.path(&left), b"half a disk").expect("a file");
+    export_to(&sample(), &bench.path("out"), OutFormat::Raw);
+    assert_eq!(bench.files(), ["out"]);
+    // But not what another thread is writing just now.
+    let mut inner = None;
+    let mut nested = |_| {
+        inner.get_or_insert_with(|| {
+            export(&sample(), &bench.path("busy"), OutFormat::Raw, &options(), &mut go).err()
+        });
+        ControlFlow::Continue(())
+    };
+    // The callback runs before there is a temporary file, too; ask only once there is one.
+    let mut once_there = |p: Progress| if p.done > 0 { nested(p) } else { ControlFlow::Continue(()) };
+    export(&sample(), &bench.path("busy"), OutFormat::Raw, &options(), &mut once_there)
+        .expect("the outer one");
+    assert!(matches!(inner.flatten(), Some(ExportError::Write { doing: "locking", .. })));
+    assert_eq!(bench.files(), ["busy", "out"]);
+}
+
 /// The part of the next test that runs under a file size limit, which stops a write in the middle as a full disk does.
 #[test]
 fn limited_child() {

@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const LEN: u64 = 16 * MIB;
 const LAST: u64 = LEN / 512 - 1;
@@ -38,21 +38,28 @@ impl Bench {
         path
     }
 
-    /// A table with everything a table can hold.
+    /// A table with everything a table can hold. `sgdisk` sleeps for a second, so it makes one for all tests.
     #[track_caller]
     fn full(&self) -> PathBuf {
-        self.sgdisk(&[
-            "-n1:2048:6143",
-            "-t1:EF00",
-            "-c1:EFI system partition",
-            "-u1:11111111-2222-3333-4444-555555555555",
-            "-n5:8192:0",
-            "-t5:8300",
-            "-c5:Wurzel äöü €",
-            "-A5:set:2",
-            "-A5:set:63",
-            "-U99999999-8888-7777-6666-000000000001",
-        ])
+        static FULL: OnceLock<Vec<u8>> = OnceLock::new();
+        let bytes = FULL.get_or_init(|| {
+            let bench = Bench::new();
+            let path = bench.sgdisk(&[
+                "-n1:2048:6143",
+                "-t1:EF00",
+                "-c1:EFI system partition",
+                "-u1:11111111-2222-3333-4444-555555555555",
+                "-n5:8192:0",
+                "-t5:8300",
+                "-c5:Wurzel äöü €",
+                "-A5:set:2",
+                "-A5:set:63",
+                "-U99999999-8888-7777-6666-000000000001",
+            ]);
+            std::fs::read(path).expect("the disk")
+        });
+        std::fs::write(self.disk(), bytes).expect("a file");
+        self.disk()
     }
 }
 
@@ -121,7 +128,7 @@ fn reads_what_sgdisk_writes() {
 
 #[test]
 fn type_names_agree_with_sgdisk() {
-    for (code, guid) in [
+    let types = [
         ("EF00", gpt::TYPE_ESP),
         ("EF02", gpt::TYPE_BIOS_BOOT),
         ("8300", gpt::TYPE_LINUX),
@@ -132,11 +139,15 @@ fn type_names_agree_with_sgdisk() {
         ("0C01", gpt::TYPE_MICROSOFT_RESERVED),
         ("0700", gpt::TYPE_MICROSOFT_BASIC),
         ("2700", gpt::TYPE_WINDOWS_RECOVERY),
-    ] {
-        let bench = Bench::new();
-        let path = bench.sgdisk(&["-n1:0:0", &format!("-t1:{code}")]);
-        assert_eq!(parse(&path).partitions[0].type_guid, guid, "{code}");
-    }
+    ];
+    let args: Vec<String> = (1..)
+        .zip(types)
+        .flat_map(|(i, (code, _))| [format!("-n{i}:0:+1M"), format!("-t{i}:{code}")])
+        .collect();
+    let bench = Bench::new();
+    let path = bench.sgdisk(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let found: Vec<Guid> = parse(&path).partitions.iter().map(|p| p.type_guid).collect();
+    assert_eq!(found, types.map(|(_, guid)| guid));
 }
 
 #[test]
@@ -388,8 +399,13 @@ proptest! {
         entries in prop::collection::vec((0usize..1024, any::<u8>()), 0..6),
         len in prop::sample::select(vec![2048u64, 4096, 20 * 512, 70 * 512, LEN]),
     ) {
-        static TEMPLATE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-        let template = TEMPLATE.get_or_init(|| std::fs::read(Bench::new().full()).expect("the disk"));
+        static TEMPLATE: OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        // The primary copy and what it describes; the backup's place reads as zeros.
+        let template = TEMPLATE.get_or_init(|| {
+            let mut disk = std::fs::read(Bench::new().full()).expect("the disk");
+            disk.truncate(64 << 10);
+            disk
+        });
         let mut disk = template.clone();
         for (at, byte) in entries {
             disk[1024 + at] = byte;

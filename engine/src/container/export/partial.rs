@@ -1,7 +1,7 @@
 //! The file before it has its name.
 
 use super::{ExportError, ExportOptions};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -75,11 +75,19 @@ impl Partial {
         name.push(out.file_name().unwrap_or_default());
         name.push(format!(".drill-partial-{}", std::process::id()));
         let path = folder(out).join(name);
-        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        match opened {
-            Ok(file) => Ok(Partial { file, path, out: out.to_path_buf(), armed: true }),
-            Err(source) => Err(ExportError::Write { doing: "creating", path, source }),
+        let failed = |doing, source| ExportError::Write { doing, path: path.clone(), source };
+        if let Ok(left) = OpenOptions::new().write(true).open(&path) {
+            // Left by a killed process that had our number, which in a container is likely; unless it is in use by another thread.
+            flock(&left, FlockOperation::NonBlockingLockExclusive)
+                .map_err(|e| failed("locking", e.into()))?;
+            std::fs::remove_file(&path).map_err(|e| failed("removing the left-over", e))?;
         }
+        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = opened.map_err(|e| failed("creating", e))?;
+        let partial = Partial { file, path, out: out.to_path_buf(), armed: true };
+        flock(&partial.file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| partial.failed("locking", e.into()))?;
+        Ok(partial)
     }
 
     pub(super) fn file(&self) -> &File {
