@@ -1,5 +1,6 @@
 //! ext2, ext3 and ext4 through `ext4-view`.
 
+use super::jbd2::{self, Replay};
 use super::{Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
 use crate::disk::DiskRef;
 use crate::units::ByteOffset;
@@ -22,7 +23,16 @@ pub(super) struct Ext {
 
 impl Ext {
     pub(super) fn open(disk: DiskRef, probe: Probe) -> Result<Ext, VolumeError> {
-        let journal = Journal::Clean;
+        // `ext4-view` replays too, but stops where the ring of the journal wraps, forgets blocks that a later transaction revoked, and
+        // refuses journals without checksums; so it never sees a journal.
+        let (disk, journal) = match jbd2::replay(&disk) {
+            Replay::Clean => (disk, Journal::Clean),
+            Replay::Done { disk, blocks, incomplete: None } => {
+                (disk, Journal::Replayed { blocks: Some(blocks) })
+            }
+            Replay::Done { disk, incomplete: Some(why), .. } => (disk, Journal::Unreadable { why }),
+            Replay::Failed(why) => (jbd2::without_journal(&disk), Journal::Unreadable { why }),
+        };
         let fs =
             Ext4::load(Box::new(Reader(disk))).map_err(|e| VolumeError::broken(FsKind::Ext, "opening", e))?;
         Ok(Ext { probe, fs, journal })

@@ -9,6 +9,7 @@ mod cursor;
 mod ext4;
 mod fat;
 mod fat_edit;
+mod jbd2;
 mod ntfs;
 mod probe;
 mod xfs;
