@@ -59,7 +59,7 @@ pub fn file(
 /// one disk have one hash, and empty terabytes cost nothing.
 ///
 /// # Errors
-/// As for [`file`].
+/// As for [`file()`].
 pub fn disk(
     disk: &dyn Disk,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,

@@ -62,10 +62,13 @@ impl Bench {
     }
 }
 
+/// The first 34 and the last 33 sectors of a disk.
+type Ends = (Vec<u8>, Vec<u8>);
+
 /// First and last sectors of a disk of `mib` MiB as `sgdisk` partitions it. Once for each length: `sgdisk` sleeps for a second.
 #[track_caller]
-fn table(mib: u64) -> Arc<(Vec<u8>, Vec<u8>)> {
-    static TABLES: Mutex<BTreeMap<u64, Arc<(Vec<u8>, Vec<u8>)>>> = Mutex::new(BTreeMap::new());
+fn table(mib: u64) -> Arc<Ends> {
+    static TABLES: Mutex<BTreeMap<u64, Arc<Ends>>> = Mutex::new(BTreeMap::new());
     let mut tables = TABLES.lock().expect("no test panicked here");
     let table = tables.entry(mib).or_insert_with(|| {
         let bench = Bench::new();

@@ -116,7 +116,7 @@ fn a_disk_of_64_tib_with_a_table_for_3_mib_is_refused() {
         (1000, "whole sectors"),
     ] {
         patch(&image, item, &len.to_le_bytes());
-        let error = open(&image, None).err().expect("refused").to_string();
+        let error = open(&image, None).expect_err("refused").to_string();
         assert!(error.contains(expect), "{error}");
     }
 }

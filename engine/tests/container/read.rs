@@ -75,7 +75,7 @@ fn vhdx(bench: &Bench) -> std::path::PathBuf {
 
 #[track_caller]
 fn refusal(image: &Path) -> (String, String) {
-    let error = open(image, None).err().expect("must be refused");
+    let error = open(image, None).expect_err("must be refused");
     (error.to_string(), error.next().to_owned())
 }
 

@@ -226,10 +226,12 @@ fn edited_partitions_are_what_sgdisk_reads() {
     assert!(matches!(gpt.to_sectors(geometry(LEN)), Err(GptWriteError::Name { index: 7, .. })));
 }
 
+type Expect = fn(&CopyVerdict) -> bool;
+
 #[test]
 fn each_copy_has_its_own_verdict_and_the_other_repairs_it() {
     // Offset of the damage, which copy, what is said of it.
-    let cases: [(u64, Which, fn(&CopyVerdict) -> bool); 6] = [
+    let cases: [(u64, Which, Expect); 6] = [
         (512 + 56, Which::Primary, |v| matches!(v, CopyVerdict::HeaderCrc { .. })),
         (512, Which::Primary, |v| *v == CopyVerdict::Missing),
         (1024 + 32, Which::Primary, |v| matches!(v, CopyVerdict::EntriesCrc { .. })),
@@ -423,7 +425,7 @@ proptest! {
             for len in [len, len + 4096, LEN, 512] {
                 let _ = gpt.to_sectors(geometry(len));
             }
-            let _ = gpt.partitions.iter().map(|p| p.byte_range(gpt.sector)).count();
+            gpt.partitions.iter().for_each(|p| drop(p.byte_range(gpt.sector)));
         }
     }
 }
