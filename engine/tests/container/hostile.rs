@@ -191,9 +191,12 @@ proptest! {
     }
 }
 
+/// Offset and bytes of what a file stores, and its length.
+type Pieces = (Vec<(u64, Vec<u8>)>, u64);
+
 /// The stored 64 KiB pieces of one image, for all cases of the property above, and its length.
-fn template() -> &'static (Vec<(u64, Vec<u8>)>, u64) {
-    static TEMPLATE: std::sync::OnceLock<(Vec<(u64, Vec<u8>)>, u64)> = std::sync::OnceLock::new();
+fn template() -> &'static Pieces {
+    static TEMPLATE: std::sync::OnceLock<Pieces> = std::sync::OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let bytes = std::fs::read(small_vhdx(&Bench::new())).expect("the image");
         let pieces = (0u64..).step_by(65536).zip(bytes.chunks(65536));
