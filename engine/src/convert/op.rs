@@ -100,7 +100,7 @@ impl Op {
 /// A byte range in sectors where it is made of whole ones, in bytes of a sector otherwise.
 pub(super) fn span(at: u64, len: u64) -> String {
     let (sector, skip) = (at / 512, at % 512);
-    if skip == 0 && len % 512 == 0 {
+    if skip == 0 && len.is_multiple_of(512) {
         let last = sector.saturating_add((len / 512).saturating_sub(1));
         if last == sector { format!("LBA {sector}") } else { format!("LBA {sector}..={last}") }
     } else {

@@ -3,9 +3,7 @@
 use super::findings::Findings;
 use super::inspect::Mounted;
 use super::os::TEXT_MAX;
-use super::{
-    GrubMenu, GrubStub, Inspection, LoaderKind, MenuEntry, OsKind, Starts, TableKind, fstab, loaders,
-};
+use super::{GrubMenu, GrubStub, Inspection, LoaderKind, MenuEntry, OsKind, Starts, fstab, loaders};
 use crate::disk::DiskRef;
 use crate::table::mbr::Mbr;
 use crate::units::ByteOffset;
@@ -14,7 +12,7 @@ use crate::volume::{FsKind, Volume};
 pub(super) fn follow(disk: &DiskRef, i: &mut Inspection, mounted: &[Mounted], findings: &mut Findings) {
     let volume_of = |number: u32| mounted.iter().find(|m| m.number == number).map(|m| m.volume.as_ref());
     let esp = i.esp().and_then(|p| volume_of(p.number));
-    if i.esp().is_none() && i.table.kind != TableKind::None {
+    if i.esp().is_none() && !i.partitions.is_empty() {
         findings.blocker(
             "no-esp",
             "There is no EFI system partition: this is no Generation 2 disk.",
@@ -210,17 +208,15 @@ fn check_fstab(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
                 ),
                 "Keep the GPT (the default), or use UUID= in the guest.",
             );
-        } else if let Some(id) = mount.source.strip_prefix("UUID=") {
-            if i.by_fs_uuid(id).is_none() && !has_containers(i) {
-                findings.warning(
-                    "fstab-uuid-unknown",
-                    format!(
-                        "/etc/fstab mounts {} by {}, which is not on this disk.",
-                        mount.target, mount.source
-                    ),
-                    "Add `nofail`, or drill the disks together.",
-                );
-            }
+        } else if let Some(id) = mount.source.strip_prefix("UUID=")
+            && i.by_fs_uuid(id).is_none()
+            && !has_containers(i)
+        {
+            findings.warning(
+                "fstab-uuid-unknown",
+                format!("/etc/fstab mounts {} by {}, which is not on this disk.", mount.target, mount.source),
+                "Add `nofail`, or drill the disks together.",
+            );
         }
     }
 }

@@ -110,7 +110,7 @@ impl fmt::Display for TableKind {
 pub(crate) fn size(bytes: u64) -> String {
     let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) if bytes % unit == 0 => format!("{} {name}", bytes / unit),
+        Some((unit, name)) if bytes.is_multiple_of(*unit) => format!("{} {name}", bytes / unit),
         Some((unit, name)) => {
             // One decimal by whole numbers; the rest is smaller than a unit, so ten times it fits.
             format!("{}.{} {name}", bytes / unit, (bytes % unit) * 10 / unit)

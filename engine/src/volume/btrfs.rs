@@ -64,6 +64,9 @@ impl Volume for Btrfs {
         let at = at(path)?;
         let inode = fs.resolve(at).map_err(|e| error(path, e))?;
         let meta = fs.metadata(&inode).map_err(|e| error(path, e))?;
+        if !meta.is_file() {
+            return Err(VolumeError::not_found(path));
+        }
         if meta.size > max {
             return Err(VolumeError::TooLarge { path: path.to_string(), max });
         }

@@ -67,6 +67,9 @@ impl Volume for Ext {
 
     fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
         let meta = self.fs.metadata(path).map_err(|e| error(path, e))?;
+        if meta.is_dir() {
+            return Err(VolumeError::not_found(path));
+        }
         if meta.len() > max {
             return Err(VolumeError::TooLarge { path: path.to_string(), max });
         }
