@@ -81,7 +81,10 @@ pub fn host(accel: AccelArg) -> Result<Host, Problem> {
 /// Full path of a program in PATH.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).map(|d| d.join(name)).find(|p| p.is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|d| d.join(name))
+        .find(|p| p.is_file())
 }
 
 /// The GRUB pieces of this host, made once and cached.

@@ -17,8 +17,10 @@ fn dir() -> tempfile::TempDir {
 /// Nothing but these names is in the folder: no half-written file, no temporary one.
 #[track_caller]
 fn holds_only(dir: &Path, names: &[&str]) {
-    let mut found: Vec<String> =
-        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut found: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     found.sort();
     assert_eq!(found, names);
 }
@@ -27,7 +29,9 @@ fn holds_only(dir: &Path, names: &[&str]) {
 fn help_names_every_exit_code_and_a_bad_option_is_a_usage_error() {
     let dir = dir();
     let (help, _) = expect(dir.path(), &["--help"], 0);
-    for code in ["0  passed", "1  failed", "2  usage", "3  broken", "4  incomplete", "5  changed", "130  interrupted"] {
+    for code in
+        ["0  passed", "1  failed", "2  usage", "3  broken", "4  incomplete", "5  changed", "130  interrupted"]
+    {
         assert!(help.contains(code), "{code} is not in:\n{help}");
     }
     expect(dir.path(), &["run"], 2);
@@ -124,7 +128,8 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
     let dir = dir();
     let (out, _) = expect(dir.path(), &["convert", &text(tiny()), "g1.vhd", "--to", "gen1", "--dry-run"], 0);
     assert!(out.contains("LBA 0"), "{out}");
-    let (out, _) = expect(dir.path(), &["convert", &text(tiny()), "g1.vhd", "--to", "gen1", "--dry-run", "--json"], 0);
+    let (out, _) =
+        expect(dir.path(), &["convert", &text(tiny()), "g1.vhd", "--to", "gen1", "--dry-run", "--json"], 0);
     assert!(json(&out)["plan"]["patch"]["ops"].as_array().is_some_and(|ops| !ops.is_empty()), "{out}");
     holds_only(dir.path(), &[]);
 }
@@ -142,8 +147,13 @@ fn an_output_that_exists_is_never_overwritten() {
 fn a_write_that_fails_midway_leaves_nothing_behind() {
     let dir = dir();
     // 8 MiB is the largest file this process may write: the export meets a full disk in its middle.
-    let script = format!("trap '' XFSZ; ulimit -f 16384; exec {} convert {} g1.vhd --to gen1", common::DRILL, text(tiny()));
-    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(dir.path()).output().unwrap();
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 16384; exec {} convert {} g1.vhd --to gen1",
+        common::DRILL,
+        text(tiny())
+    );
+    let output =
+        std::process::Command::new("bash").args(["-c", &script]).current_dir(dir.path()).output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{err}");
     assert!(err.contains("g1.vhd") || err.contains("writing"), "{err}");
@@ -196,7 +206,11 @@ fn mistakes_in_a_scenario_are_found_before_anything_boots() {
 fn a_drill_that_asserts_nothing_is_incomplete() {
     let dir = dir();
     let path = dir.path().join("nothing.rhai");
-    std::fs::write(&path, "drill(\"nothing\");\nstep(\"look\");\nlet web = machine(arg(\"image\", \"x\"));\n").unwrap();
+    std::fs::write(
+        &path,
+        "drill(\"nothing\");\nstep(\"look\");\nlet web = machine(arg(\"image\", \"x\"));\n",
+    )
+    .unwrap();
     let image = format!("image={}", text(tiny()));
     let (out, _) = expect(dir.path(), &["run", "nothing.rhai", "--set", &image, "--json"], 4);
     json(&out);

@@ -20,35 +20,47 @@ fn ready_lines(consoles: &str) -> Vec<String> {
 fn the_stock_drill_passes_on_the_sample_and_leaves_the_evidence() {
     let dir = dir();
     let (out, _) = expect(dir.path(), &["run", &text(tiny()), "--proof", "full"], 0);
-    assert!(out.contains("passed"), "{out}");
+    assert!(out.contains("PASSED"), "{out}");
     let run = last_run(dir.path());
     let ready = ready_lines(&consoles(&run));
-    let firmwares: Vec<&str> =
-        ready.iter().map(|l| if l.contains("firmware=uefi") { "uefi" } else if l.contains("firmware=bios") { "bios" } else { "?" }).collect();
+    let firmwares: Vec<&str> = ready
+        .iter()
+        .map(|l| {
+            if l.contains("firmware=uefi") {
+                "uefi"
+            } else if l.contains("firmware=bios") {
+                "bios"
+            } else {
+                "?"
+            }
+        })
+        .collect();
     assert_eq!(firmwares.iter().filter(|f| **f == "uefi").count(), 2, "{ready:?}");
     assert_eq!(firmwares.iter().filter(|f| **f == "bios").count(), 1, "{ready:?}");
     for line in &ready {
-        let field = |key: &str| line.split(' ').find_map(|w| w.strip_prefix(key)).unwrap_or_default().to_owned();
+        let field =
+            |key: &str| line.split(' ').find_map(|w| w.strip_prefix(key)).unwrap_or_default().to_owned();
         assert!(field("root=").starts_with("/dev/sda"), "{line}");
         assert!(!field("marker=").is_empty(), "{line}");
     }
     assert!(!run.join("work").exists(), "what a run throws away is gone when it ends");
     // The same stream again gives the same answer.
     let (replayed, _) = expect(dir.path(), &["replay", &text(&run)], 0);
-    assert!(replayed.contains("passed"), "{replayed}");
+    assert!(replayed.contains("PASSED"), "{replayed}");
     let (junit, _) = expect(dir.path(), &["replay", &text(&run), "--junit"], 0);
     assert!(junit.contains("<testsuites") && junit.contains("failures=\"0\""), "{junit}");
     let (json, _) = expect(dir.path(), &["replay", &text(&run), "--json"], 0);
     serde_json::from_str::<serde_json::Value>(&json).expect("one JSON document");
 }
 
+/// The scenario of a control: it passes only when the planted fault is caught for the right reason.
 #[track_caller]
-fn twin(name: &str, fault: &str) {
+fn twin(name: &str, fault: &str, within: &str) {
     let dir = dir();
     let path = dir.path().join(format!("{name}.rhai"));
     let scenario = format!(
         "drill(\"control: {fault}\");\nlet web = machine(arg(\"image\", fixture(\"tiny-gen2\")));\n\
-         web.test_failover().plant(\"{fault}\").start().expect_failure_of(\"{fault}\", 3.minutes);\n\
+         web.test_failover().plant(\"{fault}\").start().expect_failure_of(\"{fault}\", {within});\n\
          web.cleanup();\nweb.assert_source_untouched();\n"
     );
     std::fs::write(&path, scenario).unwrap();
@@ -57,29 +69,30 @@ fn twin(name: &str, fault: &str) {
 
 #[test]
 fn a_copy_without_boot_code_is_caught_by_the_bios_own_words() {
-    twin("boot-code", "boot-code-missing");
+    twin("boot-code", "boot-code-missing", "20.seconds");
 }
 
 #[test]
 fn a_copy_with_a_truncated_core_is_caught() {
-    twin("core", "core-truncated");
+    twin("core", "core-truncated", "20.seconds");
 }
 
 #[test]
 fn a_copy_without_its_kernel_is_caught_by_grubs_words() {
-    twin("kernel", "kernel-missing");
+    twin("kernel", "kernel-missing", "3.minutes");
 }
 
 #[test]
 fn a_copy_that_asks_for_another_root_is_caught_by_the_initramfs() {
-    twin("root", "root-uuid-changed");
+    twin("root", "root-uuid-changed", "3.minutes");
 }
 
 #[test]
 fn a_guest_without_its_disk_driver_fails_with_its_own_words() {
     let dir = dir();
     let image = sample("tiny-gen2-nodriver");
-    let (out, _) = expect(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "120s", "--json"], 1);
+    let (out, _) =
+        expect(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "120s", "--json"], 1);
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     let words = found.to_string();
     assert!(words.contains("DRILL-NOROOT") || words.contains("cannot find root"), "{words}");
@@ -91,7 +104,9 @@ fn a_guest_without_its_disk_driver_fails_with_its_own_words() {
 fn a_guest_without_a_serial_console_is_still_seen() {
     let dir = dir();
     let image = sample("tiny-gen2-noconsole");
-    let output = drill(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "90s", "--json"]).output().unwrap();
+    let output = drill(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "90s", "--json"])
+        .output()
+        .unwrap();
     // Under UEFI its screen is graphics: then nothing can be read, which is "not performed" and never a failure.
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.code() {
@@ -112,7 +127,8 @@ fn await_guest(dir: &Path) {
 #[test]
 fn ctrl_c_ends_within_two_seconds_and_leaves_nothing() {
     let dir = dir();
-    let mut child = drill(dir.path(), &["run", &text(tiny())]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        drill(dir.path(), &["run", &text(tiny())]).stdout(std::process::Stdio::null()).spawn().unwrap();
     await_guest(dir.path());
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let asked = Instant::now();
@@ -127,7 +143,8 @@ fn ctrl_c_ends_within_two_seconds_and_leaves_nothing() {
 #[test]
 fn a_killed_drill_leaves_no_qemu_and_the_next_start_sweeps_up() {
     let dir = dir();
-    let mut child = drill(dir.path(), &["run", &text(tiny())]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        drill(dir.path(), &["run", &text(tiny())]).stdout(std::process::Stdio::null()).spawn().unwrap();
     await_guest(dir.path());
     child.kill().unwrap();
     child.wait().unwrap();
@@ -141,4 +158,48 @@ fn a_killed_drill_leaves_no_qemu_and_the_next_start_sweeps_up() {
     std::fs::write(dir.path().join("n.rhai"), "drill(\"n\");\nprint(\"nothing\");\n").unwrap();
     expect(dir.path(), &["run", "n.rhai"], 4);
     assert!(!work.exists());
+}
+
+#[test]
+fn a_full_debian_passes_the_stock_drill_and_starts_from_a_plain_vhd() {
+    if std::env::var_os("DRILL_TEST_FULL").is_none() {
+        println!("left to ./x test --full: the stock drill on debian-12-gen2");
+        return;
+    }
+    let dir = dir();
+    let image = sample("debian-12-gen2");
+    let (out, _) = expect(dir.path(), &["run", &text(&image)], 0);
+    assert!(out.contains("PASSED"), "{out}");
+    let vhd = dir.path().join("g1.vhd");
+    expect(dir.path(), &["convert", &text(&image), &text(&vhd), "--to", "gen1"], 0);
+    // Not by drill: the plain command line that anybody would type.
+    let console = dir.path().join("console.txt");
+    let mut qemu = std::process::Command::new("qemu-system-x86_64")
+        .args(["-machine", "pc", "-accel", "tcg", "-m", "1024", "-display", "none", "-snapshot"])
+        .args([
+            "-drive",
+            &format!("file={},format=vpc", text(&vhd)),
+            "-serial",
+            &format!("file:{}", text(&console)),
+        ])
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(300);
+    let reached = loop {
+        let said = String::from_utf8_lossy(&std::fs::read(&console).unwrap_or_default()).into_owned();
+        if said.contains("login:") {
+            break true;
+        }
+        if Instant::now() > end {
+            break false;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let _ = qemu.kill();
+    let _ = qemu.wait();
+    assert!(
+        reached,
+        "no login: within 5 minutes:\n{}",
+        std::fs::read_to_string(&console).unwrap_or_default()
+    );
 }

@@ -16,7 +16,8 @@ fn metadata() -> Value {
 
 /// The rooms and what each may lean on in a normal build, read out of the drawing in ARCHITECTURE.md (`### Floors, as data`).
 fn drawn_floors() -> BTreeMap<String, BTreeSet<String>> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md"))
+        .expect("ARCHITECTURE.md");
     let mut floors = BTreeMap::new();
     for line in text.lines() {
         let Some(row) = line.strip_prefix("| `") else { continue };
@@ -64,7 +65,10 @@ fn the_screen_never_sees_disks_or_qemu_and_the_engine_starts_no_process() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     for (room, forbidden) in [
         ("tui/src", &["engine::", "qemu::"][..]),
-        ("engine/src", &["std::process::Command", "process::Command", "env::var", "SystemTime::now", "Instant::now"][..]),
+        (
+            "engine/src",
+            &["std::process::Command", "process::Command", "env::var", "SystemTime::now", "Instant::now"][..],
+        ),
         ("qemu/src", &["engine::", "rhai::", "env::var", "SystemTime::now"][..]),
     ] {
         let mut files = 0;
@@ -87,7 +91,12 @@ fn the_screen_never_sees_disks_or_qemu_and_the_engine_starts_no_process() {
                         continue;
                     }
                     for word in forbidden {
-                        assert!(!line.contains(word), "{}:{}: `{word}` does not belong in {room}", entry.display(), n + 1);
+                        assert!(
+                            !line.contains(word),
+                            "{}:{}: `{word}` does not belong in {room}",
+                            entry.display(),
+                            n + 1
+                        );
                     }
                 }
             }
@@ -100,8 +109,21 @@ fn the_screen_never_sees_disks_or_qemu_and_the_engine_starts_no_process() {
 #[test]
 fn every_dependency_is_permissive() {
     const PERMISSIVE: &[&str] = &[
-        "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "0BSD", "CC0-1.0", "Unlicense", "Unicode-3.0",
-        "Unicode-DFS-2016", "BSL-1.0", "MIT-0", "Apache-2.0 WITH LLVM-exception", "WTFPL",
+        "MIT",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Zlib",
+        "0BSD",
+        "CC0-1.0",
+        "Unlicense",
+        "Unicode-3.0",
+        "Unicode-DFS-2016",
+        "BSL-1.0",
+        "MIT-0",
+        "Apache-2.0 WITH LLVM-exception",
+        "WTFPL",
     ];
     const NAMED: &[(&str, &str)] = &[("smartstring", "MPL-2.0")];
     let meta = metadata();
@@ -114,9 +136,10 @@ fn every_dependency_is_permissive() {
         }
         // A crate under `A OR B` needs one permissive arm; under `A AND B` all of them.
         let ok = licence.replace('/', " OR ").split(" OR ").any(|arm| {
-            arm.trim().trim_matches(|c| c == '(' || c == ')').split(" AND ").all(|l| {
-                PERMISSIVE.contains(&l.trim().trim_matches(|c| c == '(' || c == ')'))
-            })
+            arm.trim()
+                .trim_matches(|c| c == '(' || c == ')')
+                .split(" AND ")
+                .all(|l| PERMISSIVE.contains(&l.trim().trim_matches(|c| c == '(' || c == ')')))
         });
         if !ok {
             bad.push(format!("{name}: {licence}"));

@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
     let within = seconds(&args.within)?;
     if args.secure_boot && args.generation == Generation::Gen1 {
-        return Err(Problem::new(ExitCode::Usage, "--secure-boot needs --as gen2: a BIOS has no Secure Boot"));
+        return Err(Problem::new(
+            ExitCode::Usage,
+            "--secure-boot needs --as gen2: a BIOS has no Secure Boot",
+        ));
     }
     let name = args.image.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_else(|_| "\"\"".into());
@@ -60,14 +63,25 @@ fn seconds(text: &str) -> Result<u64, Problem> {
         .ok()
         .and_then(|n| n.checked_mul(factor))
         .filter(|n| (1..=86_400).contains(n))
-        .ok_or_else(|| Problem::new(ExitCode::Usage, format!("--within {text}: wanted 120s, 3m or 2h, at most a day")))
+        .ok_or_else(|| {
+            Problem::new(ExitCode::Usage, format!("--within {text}: wanted 120s, 3m or 2h, at most a day"))
+        })
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, want) in [("120s", Some(120)), ("3m", Some(180)), ("2h", Some(7200)), ("45", Some(45)), ("0s", None), ("-1s", None), ("x", None), ("99999999999999999999m", None)] {
+        for (text, want) in [
+            ("120s", Some(120)),
+            ("3m", Some(180)),
+            ("2h", Some(7200)),
+            ("45", Some(45)),
+            ("0s", None),
+            ("-1s", None),
+            ("x", None),
+            ("99999999999999999999m", None),
+        ] {
             assert_eq!(super::seconds(text).ok(), want, "{text}");
         }
     }

@@ -61,7 +61,8 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         ExportError::Exists { .. } | ExportError::Source { .. } | ExportError::Shape { .. } => {
             Problem::new(ExitCode::Failed, e)
         }
-        other => Problem::new(ExitCode::Broken, other).next("nothing was left under the final name; make room or choose another folder"),
+        other => Problem::new(ExitCode::Broken, other)
+            .next("nothing was left under the final name; make room or choose another folder"),
     })?;
     let capsule = match &plan.capsule {
         Some(capsule) => Some(keep_capsule(&args.out, capsule)?),
@@ -72,7 +73,9 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
             .next("somebody changed the source while it was read: do not trust the result, convert again")
     })?;
     if args.json {
-        print_json(&serde_json::json!({"image": args.image, "plan": plan, "result": exported, "capsule": capsule}))?;
+        print_json(
+            &serde_json::json!({"image": args.image, "plan": plan, "result": exported, "capsule": capsule}),
+        )?;
     } else {
         println!("wrote {} ({} MiB of data)", exported.path.display(), exported.written.get() >> 20);
         if let Some(capsule) = capsule {
@@ -85,7 +88,8 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
 fn planned(args: &ConvertArgs, opened: &Opened, cancel: &Cancel) -> Result<Plan, Problem> {
     match args.to {
         Generation::Gen1 => {
-            let guest = engine::guest::inspect(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+            let guest =
+                engine::guest::inspect(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
             let table = match args.table {
                 TableArg::Auto => TableChoice::Auto,
                 TableArg::Gpt => TableChoice::Gpt,
@@ -98,7 +102,7 @@ fn planned(args: &ConvertArgs, opened: &Opened, cancel: &Cancel) -> Result<Plan,
                     None => problem,
                 }
             })?;
-            to_gen1(&opened.disk, &guest, &kit, &Gen1Options { table, ..Gen1Options::default() })
+            to_gen1(&opened.disk, &guest, &kit, &Gen1Options { table })
         }
         Generation::Gen2 => {
             let capsule = args.capsule.as_deref().map(read_capsule).transpose()?;

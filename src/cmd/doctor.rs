@@ -42,7 +42,12 @@ pub fn doctor(args: &DoctorArgs, cancel: &Cancel) -> Ended {
         let found = program(name);
         // Sample disks are a convenience; a drill of one's own image works without them.
         let required = !purpose.contains("sample");
-        lines.push(line(format!("{name} ({purpose})"), found.map(|p| p.display().to_string()), package, required));
+        lines.push(line(
+            format!("{name} ({purpose})"),
+            found.map(|p| p.display().to_string()),
+            package,
+            required,
+        ));
     }
     for (path, package, purpose) in FILES {
         let found = std::path::Path::new(path).exists().then(|| (*path).to_owned());
@@ -50,11 +55,16 @@ pub fn doctor(args: &DoctorArgs, cancel: &Cancel) -> Ended {
     }
     if let Ok(host) = host(AccelArg::Auto) {
         lines.push(line("QEMU's version".into(), Some(qemu_version(&host)), "qemu-system-x86", true));
-        for (secure, what) in [(false, "UEFI firmware"), (true, "UEFI firmware with Secure Boot and Microsoft's keys")] {
-            let found = qemu::firmware::find(&host.firmware_dirs, secure).map(|f| f.code.display().to_string());
+        for (secure, what) in
+            [(false, "UEFI firmware"), (true, "UEFI firmware with Secure Boot and Microsoft's keys")]
+        {
+            let found =
+                qemu::firmware::find(&host.firmware_dirs, secure).map(|f| f.code.display().to_string());
             lines.push(line(what.into(), found.ok(), "ovmf", true));
         }
-        for (generation, what) in [(Generation::Gen1, "KVM for Generation 1"), (Generation::Gen2, "KVM for Generation 2")] {
+        for (generation, what) in
+            [(Generation::Gen1, "KVM for Generation 1"), (Generation::Gen2, "KVM for Generation 2")]
+        {
             let (ok, found) = match crate::world::measure_kvm(&host, generation, cancel) {
                 Ok(()) => (true, "works: a tiny boot was measured".to_owned()),
                 Err(why) => (false, format!("{why}; machines run under TCG")),
@@ -68,7 +78,13 @@ pub fn doctor(args: &DoctorArgs, cancel: &Cancel) -> Ended {
         print_json(&serde_json::json!({"ready": sound, "checks": lines}))?;
     } else {
         for l in &lines {
-            let mark = if l.ok { "ok" } else if l.required { "MISSING" } else { "no" };
+            let mark = if l.ok {
+                "ok"
+            } else if l.required {
+                "MISSING"
+            } else {
+                "no"
+            };
             println!("{mark:<8} {:<58} {}", l.what, l.found);
         }
         if missing.is_empty() {
@@ -85,5 +101,11 @@ pub fn doctor(args: &DoctorArgs, cancel: &Cancel) -> Ended {
 fn line(what: String, found: Option<String>, package: &str, required: bool) -> Line {
     let ok = found.is_some();
     let install = (!ok).then(|| package.to_owned());
-    Line { what, ok, required, found: found.unwrap_or_else(|| format!("not found: package {package}")), install }
+    Line {
+        what,
+        ok,
+        required,
+        found: found.unwrap_or_else(|| format!("not found: package {package}")),
+        install,
+    }
 }

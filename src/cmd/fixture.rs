@@ -29,15 +29,19 @@ pub fn fixture(args: &FixtureArgs, cancel: &Cancel) -> Ended {
             .next("choose another name; nothing is ever overwritten"));
     }
     let cache = cache_dir()?;
-    let built = fixtures::build(&args.name, &cache, &mut |line| eprintln!("  {line}"), &|| cancel.is_cancelled())
-        .map_err(|e| match e {
-            fixtures::FixtureError::Cancelled { .. } => Problem::new(ExitCode::Interrupted, e),
-            fixtures::FixtureError::Unknown { .. } => Problem::new(ExitCode::Usage, e),
-            other => Problem::new(ExitCode::Broken, other).next("drill doctor says which tools are missing"),
-        })?;
+    let built =
+        fixtures::build(&args.name, &cache, &mut |line| eprintln!("  {line}"), &|| cancel.is_cancelled())
+            .map_err(|e| match e {
+                fixtures::FixtureError::Cancelled { .. } => Problem::new(ExitCode::Interrupted, e),
+                fixtures::FixtureError::Unknown { .. } => Problem::new(ExitCode::Usage, e),
+                other => {
+                    Problem::new(ExitCode::Broken, other).next("drill doctor says which tools are missing")
+                }
+            })?;
     let partial = out.with_extension(format!("drill-partial-{}", std::process::id()));
-    let copied = copy(&built, &partial, cancel)
-        .and_then(|()| std::fs::hard_link(&partial, out).with_context(|| format!("naming {}", out.display())));
+    let copied = copy(&built, &partial, cancel).and_then(|()| {
+        std::fs::hard_link(&partial, out).with_context(|| format!("naming {}", out.display()))
+    });
     let _ = std::fs::remove_file(&partial);
     copied?;
     println!("{} is in {}", args.name, out.display());
@@ -58,7 +62,9 @@ fn copy(from: &std::path::Path, to: &std::path::Path, cancel: &Cancel) -> anyhow
         if n == 0 {
             break;
         }
-        target.write_all(piece.get(..n).unwrap_or_default()).with_context(|| format!("writing {}", to.display()))?;
+        target
+            .write_all(piece.get(..n).unwrap_or_default())
+            .with_context(|| format!("writing {}", to.display()))?;
     }
     target.sync_all().context("flushing")
 }

@@ -20,7 +20,8 @@ pub fn inspect(args: &InspectArgs) -> Ended {
     let guest = engine::guest::inspect(&opened.disk)
         .map_err(|e| Problem::new(ExitCode::Broken, format!("{}: {e}", args.image.display())))?;
     opened.source.unchanged().map_err(|e| {
-        Problem::new(ExitCode::Broken, e).next("the image changed while it was read; look again when it is at rest")
+        Problem::new(ExitCode::Broken, e)
+            .next("the image changed while it was read; look again when it is at rest")
     })?;
     if args.json {
         print_json(&serde_json::json!({"image": args.image, "container": opened.info, "guest": guest}))?;

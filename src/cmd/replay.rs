@@ -12,11 +12,16 @@ use std::io::Write;
 pub fn replay(args: &ReplayArgs) -> Ended {
     let path = if args.journal.is_dir() { args.journal.join("journal.jsonl") } else { args.journal.clone() };
     let bad = |e: &dyn std::fmt::Display| {
-        Problem::new(ExitCode::Usage, e.to_string()).next("name a journal.jsonl or the run folder that holds one")
+        Problem::new(ExitCode::Usage, e.to_string())
+            .next("name a journal.jsonl or the run folder that holds one")
     };
     let model = Model::load(&path).map_err(|e| bad(&e))?;
     let dir = path.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
-    let exit = model.finished.as_ref().and_then(|f| ExitCode::from_code(f.exit_code)).unwrap_or(ExitCode::Incomplete);
+    let exit = model
+        .finished
+        .as_ref()
+        .and_then(|f| ExitCode::from_code(f.exit_code))
+        .unwrap_or(ExitCode::Incomplete);
     if args.json {
         print_json(&json::document(&[(dir, model)]))?;
     } else if args.junit {

@@ -99,7 +99,8 @@ fn perform(
     if !summary.script_error.is_empty() && !cancel.is_cancelled() {
         eprintln!("{}", summary.script_error);
     }
-    let model = Model::load(&summary.dir.join("journal.jsonl")).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+    let model =
+        Model::load(&summary.dir.join("journal.jsonl")).map_err(|e| Problem::new(ExitCode::Broken, e))?;
     keep_reports(&summary.dir, &model)?;
     Ok((summary.exit, summary.dir, model))
 }
@@ -112,7 +113,8 @@ pub fn style(ascii: bool) -> Style {
 
 fn keep_reports(dir: &Path, model: &Model) -> Result<(), Problem> {
     let models = [(dir.to_path_buf(), model.clone())];
-    let document = serde_json::to_vec_pretty(&json::document(&models)).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+    let document =
+        serde_json::to_vec_pretty(&json::document(&models)).map_err(|e| Problem::new(ExitCode::Broken, e))?;
     write_whole(&dir.join("report.json"), &document)?;
     let document = junit::document(&models).map_err(|e| Problem::new(ExitCode::Broken, e))?;
     write_whole(&dir.join("junit.xml"), document.as_bytes())
@@ -142,7 +144,8 @@ fn requests(paths: &[PathBuf], set: &BTreeMap<String, String>) -> Result<Vec<Req
     let mut all = Vec::new();
     for path in paths {
         let meta = std::fs::metadata(path).map_err(|e| {
-            Problem::new(ExitCode::Usage, format!("{}: {e}", path.display())).next("name a scenario, an image or a folder")
+            Problem::new(ExitCode::Usage, format!("{}: {e}", path.display()))
+                .next("name a scenario, an image or a folder")
         })?;
         if meta.is_dir() || is_scenario(path) {
             for path in scenarios_in(std::slice::from_ref(path))? {
@@ -189,14 +192,20 @@ pub fn scenarios_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
         }
         let before = all.len();
         let walk = walkdir::WalkDir::new(path).max_depth(MAX_DEPTH).sort_by_file_name();
-        for entry in walk.into_iter().filter_entry(|e| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with('.')) {
+        for entry in walk
+            .into_iter()
+            .filter_entry(|e| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with('.'))
+        {
             let entry = entry.map_err(|e| Problem::new(ExitCode::Usage, e))?;
             if entry.file_type().is_file() && is_scenario(entry.path()) {
                 all.push(entry.into_path());
             }
         }
         if all.len() == before {
-            return Err(Problem::new(ExitCode::Usage, format!("no scenario (*.rhai) below {}", path.display())));
+            return Err(Problem::new(
+                ExitCode::Usage,
+                format!("no scenario (*.rhai) below {}", path.display()),
+            ));
         }
     }
     Ok(all)

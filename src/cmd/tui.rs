@@ -16,11 +16,13 @@ const FOLDER_WITHIN: Duration = Duration::from_secs(10);
 /// Open the screen.
 pub fn tui(args: &TuiArgs) -> Ended {
     let scenarios = scenarios_in(&[PathBuf::from(".")]).unwrap_or_default();
-    let options = tui::Options { root: args.out.clone(), open: args.run.clone(), scenarios, style: style(false) };
+    let options =
+        tui::Options { root: args.out.clone(), open: args.run.clone(), scenarios, style: style(false) };
     let out = args.out.clone();
     let hooks = tui::Hooks { start: Box::new(move |scenario: &Path| start(scenario, &out)) };
     tui::run(options, hooks).map_err(|e| {
-        Problem::new(ExitCode::Usage, e).next("drill tui needs a terminal; drill run and drill replay work without one")
+        Problem::new(ExitCode::Usage, e)
+            .next("drill tui needs a terminal; drill run and drill replay work without one")
     })?;
     Ok(ExitCode::Passed)
 }

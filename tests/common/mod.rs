@@ -41,7 +41,10 @@ pub fn outside(program: &str, args: &[&str]) -> String {
 }
 
 fn texts(output: &Output) -> (String, String) {
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 /// The sample disk, built once and cached; never written by anybody.
@@ -57,7 +60,8 @@ pub fn sample(name: &str) -> PathBuf {
         .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("drill")))
         .or_else(|| set("HOME").map(|d| d.join(".cache/drill")))
         .expect("HOME is set");
-    fixtures::build(name, &cache, &mut |line| eprintln!("  {name}: {line}"), &|| false).expect("the sample builds")
+    fixtures::build(name, &cache, &mut |line| eprintln!("  {name}: {line}"), &|| false)
+        .expect("the sample builds")
 }
 
 /// A raw copy of a sample, for outside tools to change.

@@ -177,7 +177,8 @@ impl Run {
             tally.outcomes.push(Outcome::Broken);
             tally.not_proved.push(failure);
         }
-        let outcome = if tally.usage { Outcome::Broken } else { Outcome::worst(tally.outcomes.iter().copied()) };
+        let outcome =
+            if tally.usage { Outcome::Broken } else { Outcome::worst(tally.outcomes.iter().copied()) };
         let mut exits: Vec<ExitCode> = tally.outcomes.iter().map(|o| ExitCode::from(*o)).collect();
         if tally.usage {
             exits.push(ExitCode::Usage);
@@ -186,7 +187,8 @@ impl Run {
         let (proved, not_proved) = (tally.proved.clone(), tally.not_proved.clone());
         drop(tally);
         let exit_code = exit.code();
-        let not_proved: Vec<String> = not_proved.into_iter().chain(NEVER_PROVED.iter().map(|s| (*s).to_owned())).collect();
+        let not_proved: Vec<String> =
+            not_proved.into_iter().chain(NEVER_PROVED.iter().map(|s| (*s).to_owned())).collect();
         self.recorder
             .emit(&EventPath::RUN, Kind::RunFinished { outcome, exit_code, proved, not_proved, took_ms });
         (outcome, exit)

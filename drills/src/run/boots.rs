@@ -9,7 +9,10 @@ use crate::script::{MachineId, Pos, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::Server;
 use crate::verdict;
 use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
-use qemu::{Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Screen, Stopped, Verdict, Vm};
+use qemu::{
+    Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Screen, Stopped,
+    Verdict, Vm,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -54,7 +57,9 @@ impl Boot {
             }
             // Somebody waits for this machine: its end wakes him, and whoever ends the boot drops the disk.
             Err(_) => {
-                if let Some(pid) = i32::try_from(self.vm().pid()).ok().and_then(rustix::process::Pid::from_raw) {
+                if let Some(pid) =
+                    i32::try_from(self.vm().pid()).ok().and_then(rustix::process::Pid::from_raw)
+                {
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
                 }
             }
@@ -86,11 +91,19 @@ impl Run {
     fn on_read_error(&self, machine: &str) -> crate::serve::OnError {
         let (recorder, machine) = (self.recorder.clone(), machine.to_owned());
         Arc::new(move |e| {
-            recorder.emit(&EventPath::RUN, Kind::Note { text: format!("reading the disk of {machine} failed: {e}") });
+            recorder.emit(
+                &EventPath::RUN,
+                Kind::Note { text: format!("reading the disk of {machine} failed: {e}") },
+            );
         })
     }
 
-    pub(crate) fn start_machine(&self, action: &Action, id: MachineId, options: &StartOptions) -> Done<(VmId, String)> {
+    pub(crate) fn start_machine(
+        &self,
+        action: &Action,
+        id: MachineId,
+        options: &StartOptions,
+    ) -> Done<(VmId, String)> {
         self.must_be_off(id, "start")?;
         let machine = self.machine_of(id)?;
         let number = self.count_boot(id);
@@ -107,7 +120,8 @@ impl Run {
             }
         };
         if !child.exists() {
-            qemu::create_child(&self.lab.host.qemu_img, &child, size).map_err(|e| broken("making its child", &e))?;
+            qemu::create_child(&self.lab.host.qemu_img, &child, size)
+                .map_err(|e| broken("making its child", &e))?;
         }
         let socket = self.lab.sockets.join(format!("{}-{}.nbd", std::process::id(), action.id));
         let server = Server::start(machine.base.clone(), &socket, "disk", self.on_read_error(&machine.name))
@@ -166,7 +180,9 @@ impl Run {
 
     fn count_boot(&self, id: MachineId) -> u32 {
         let mut machines = lock(&self.machines);
-        let Some(machine) = usize::try_from(id.0).ok().and_then(|n| machines.list.get_mut(n)) else { return 1 };
+        let Some(machine) = usize::try_from(id.0).ok().and_then(|n| machines.list.get_mut(n)) else {
+            return 1;
+        };
         machine.boots = machine.boots.saturating_add(1);
         machine.boots
     }
@@ -184,7 +200,11 @@ impl Run {
                 let file = recorder.run_dir().join(artifact.as_str());
                 let len = std::fs::metadata(file).map_or(0, |m| m.len());
                 if len > told_len {
-                    let new = Pointer { artifact: artifact.clone(), offset: told_len, len: len.saturating_sub(told_len) };
+                    let new = Pointer {
+                        artifact: artifact.clone(),
+                        offset: told_len,
+                        len: len.saturating_sub(told_len),
+                    };
                     (told_len, told_at) = (len, Some(Instant::now()));
                     recorder.emit(&path, Kind::Console { machine: name.clone(), at: new });
                 }
@@ -195,7 +215,13 @@ impl Run {
         })
     }
 
-    pub(crate) fn await_ready(&self, action: &Action, vm: VmId, expect: &Expect, within: Duration) -> Done<((), String)> {
+    pub(crate) fn await_ready(
+        &self,
+        action: &Action,
+        vm: VmId,
+        expect: &Expect,
+        within: Duration,
+    ) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
         let verdict = boot.vm().wait_ready(expect, Deadline::after(within), &self.cancel);
         let ended = self.tell_verdict(action, &boot, &verdict);
@@ -217,10 +243,15 @@ impl Run {
                 let evidence = evidence.iter().map(event_evidence).collect();
                 (verdict::Outcome::Failed, cause, evidence, Some(why.next.clone()))
             }
-            ladder::Outcome::Unseen { hint } => {
-                (verdict::Outcome::NotPerformed, "nothing could be seen".to_owned(), Vec::new(), Some(hint.clone()))
+            ladder::Outcome::Unseen { hint } => (
+                verdict::Outcome::NotPerformed,
+                "nothing could be seen".to_owned(),
+                Vec::new(),
+                Some(hint.clone()),
+            ),
+            ladder::Outcome::Broken { reason } => {
+                (verdict::Outcome::Broken, reason.clone(), Vec::new(), None)
             }
-            ladder::Outcome::Broken { reason } => (verdict::Outcome::Broken, reason.clone(), Vec::new(), None),
             ladder::Outcome::Cancelled => {
                 (verdict::Outcome::Interrupted, "the run was cancelled".to_owned(), Vec::new(), None)
             }
@@ -297,7 +328,10 @@ impl Run {
             .with_next("install qemu-guest-agent in the guest, or give it a shell on ttyS0")),
             RunResult::Late { .. } => Err(VerbError::new(
                 Outcome::Failed,
-                format!("`{command}` did not end within {} s; whether it did anything is not known", RUN_WITHIN.as_secs()),
+                format!(
+                    "`{command}` did not end within {} s; whether it did anything is not known",
+                    RUN_WITHIN.as_secs()
+                ),
             )),
             RunResult::Cancelled => Err(VerbError::new(Outcome::Interrupted, "the run was cancelled")),
         }
@@ -333,9 +367,10 @@ impl Run {
         let verdict = boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel);
         let wanted = super::fault::causes_of(cause);
         let found = match &verdict.outcome {
-            ladder::Outcome::Ready { .. } => {
-                Err(VerbError::new(Outcome::Failed, format!("it started, although {cause} was planted: this check proves nothing")))
-            }
+            ladder::Outcome::Ready { .. } => Err(VerbError::new(
+                Outcome::Failed,
+                format!("it started, although {cause} was planted: this check proves nothing"),
+            )),
             ladder::Outcome::Stopped { at, why, evidence } => {
                 let words = evidence.as_ref().map(|e| e.line.clone()).unwrap_or_default();
                 if wanted.contains(&why.id.as_str()) {
@@ -358,7 +393,8 @@ impl Run {
     }
 
     pub(crate) fn send_to(&self, machine: &str, text: &str) {
-        let boot = lock(&self.machines).boots.iter().rev().find(|b| b.name == machine && b.running()).cloned();
+        let boot =
+            lock(&self.machines).boots.iter().rev().find(|b| b.name == machine && b.running()).cloned();
         match boot {
             Some(boot) => {
                 if let Err(e) = boot.vm().send(text) {
@@ -370,7 +406,8 @@ impl Run {
     }
 
     pub(crate) fn stop_by_name(&self, machine: &str) {
-        let boot = lock(&self.machines).boots.iter().rev().find(|b| b.name == machine && b.running()).cloned();
+        let boot =
+            lock(&self.machines).boots.iter().rev().find(|b| b.name == machine && b.running()).cloned();
         match boot {
             Some(boot) => {
                 boot.kill();

@@ -35,12 +35,12 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "boot-code-missing",
         what: "the boot code in LBA 0 is zeroed",
-        caught_by: &["bios-no-bootable", "bios-not-bootable-disk"],
+        caught_by: &["bios-no-bootable", "bios-not-bootable-disk", "boot-code-silent"],
     },
     Fault {
         name: "core-truncated",
         what: "GRUB's core loses all but its first sectors",
-        caught_by: &["bios-no-bootable", "grub-rescue", "grub-disk", "silent-loader"],
+        caught_by: &["reset-loop", "grub-rescue", "grub-disk", "boot-code-silent"],
     },
     Fault {
         name: "kernel-missing",
@@ -50,7 +50,14 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "root-uuid-changed",
         what: "root= on the kernel command line names a file system that is not there",
-        caught_by: &["root-not-mounted", "root-unmountable", "initramfs-alert", "initramfs-prompt", "panic"],
+        caught_by: &[
+            "initramfs-no-root",
+            "root-not-mounted",
+            "root-unmountable",
+            "initramfs-alert",
+            "initramfs-prompt",
+            "panic",
+        ],
     },
 ];
 
@@ -61,7 +68,8 @@ pub(super) fn causes_of(fault: &str) -> Vec<&str> {
 
 /// The disk with this fault in it.
 pub(super) fn plant(disk: DiskRef, fault: &str) -> Done<DiskRef> {
-    let broken = |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("planting {fault}: {e}"));
+    let broken =
+        |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("planting {fault}: {e}"));
     let writes = match fault {
         "boot-code-missing" => vec![zeros(0, BOOT_CODE)],
         "core-truncated" => {
@@ -78,7 +86,10 @@ pub(super) fn plant(disk: DiskRef, fault: &str) -> Done<DiskRef> {
         }
     };
     if writes.is_empty() {
-        return Err(VerbError::new(Outcome::Refused, format!("{fault} does not fit this disk: nothing to change was found")));
+        return Err(VerbError::new(
+            Outcome::Refused,
+            format!("{fault} does not fit this disk: nothing to change was found"),
+        ));
     }
     let geometry = disk.geometry();
     Ok(Arc::new(Overlay::new(disk, geometry, writes).map_err(|e| broken(&e))?))
@@ -108,7 +119,10 @@ fn root_arguments(disk: &dyn Disk) -> Result<Vec<Write>, engine::disk::ReadError
     find(disk, b"root=UUID=", |_, _| Some(b"root=UUID=".to_vec())).map(|places| {
         places
             .into_iter()
-            .map(|w| Write { at: ByteOffset(w.at.get().saturating_add(10)), bytes: b"00000000".to_vec().into() })
+            .map(|w| Write {
+                at: ByteOffset(w.at.get().saturating_add(10)),
+                bytes: b"00000000".to_vec().into(),
+            })
             .collect()
     })
 }

@@ -34,7 +34,9 @@ fn place<'a>(guest: &'a Inspection, path: &str) -> Done<(&'a Partition, String)>
     if !path.starts_with('/') {
         return Err(VerbError::new(Outcome::Refused, format!("{path}: wanted a path that starts with /")));
     }
-    let none = |what: &str| VerbError::new(Outcome::NotPerformed, format!("{path}: this disk has no {what} to read it from"));
+    let none = |what: &str| {
+        VerbError::new(Outcome::NotPerformed, format!("{path}: this disk has no {what} to read it from"))
+    };
     if let Some(mount) = ESP_MOUNTS.iter().find(|m| path.starts_with(*m)) {
         let esp = guest.esp().ok_or_else(|| none("EFI system partition"))?;
         return Ok((esp, format!("/{}", path.trim_start_matches(mount))));
@@ -46,7 +48,9 @@ fn place<'a>(guest: &'a Inspection, path: &str) -> Done<(&'a Partition, String)>
 }
 
 fn open(disk: &DiskRef, partition: &Partition) -> Done<Box<dyn Volume>> {
-    let broken = |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("partition {}: {e}", partition.number));
+    let broken = |e: &dyn std::fmt::Display| {
+        VerbError::new(Outcome::Broken, format!("partition {}: {e}", partition.number))
+    };
     let slice = Slice::new(disk.clone(), partition.at, partition.len).map_err(|e| broken(&e))?;
     let slice: DiskRef = Arc::new(slice);
     engine::volume::open(&slice).map_err(|e| broken(&e))
@@ -60,11 +64,23 @@ pub(super) fn layout_differences(wanted: &Inspection, found: &Inspection) -> Vec
             all.push(format!("{what}: wanted {wanted}, found {found}"));
         }
     };
-    differs("disk length".into(), wanted.geometry.len.get().to_string(), found.geometry.len.get().to_string());
-    differs("sector size".into(), wanted.geometry.sector.bytes().to_string(), found.geometry.sector.bytes().to_string());
+    differs(
+        "disk length".into(),
+        wanted.geometry.len.get().to_string(),
+        found.geometry.len.get().to_string(),
+    );
+    differs(
+        "sector size".into(),
+        wanted.geometry.sector.bytes().to_string(),
+        found.geometry.sector.bytes().to_string(),
+    );
     differs("table".into(), wanted.table.kind.to_string(), found.table.kind.to_string());
     differs("disk id".into(), format!("{:?}", wanted.table.disk_id), format!("{:?}", found.table.disk_id));
-    differs("number of partitions".into(), wanted.partitions.len().to_string(), found.partitions.len().to_string());
+    differs(
+        "number of partitions".into(),
+        wanted.partitions.len().to_string(),
+        found.partitions.len().to_string(),
+    );
     for (w, f) in wanted.partitions.iter().zip(&found.partitions) {
         let shape = |p: &Partition| {
             let fs = p.fs.as_ref().map(|fs| format!("{} {}", fs.kind, fs.uuid.as_deref().unwrap_or("-")));

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Makes a sample disk, or finds it made: name, progress lines, cancel.
-pub type Fixtures = Arc<dyn Fn(&str, &mut dyn FnMut(&str), &Cancel) -> Result<PathBuf, VerbError> + Send + Sync>;
+pub type Fixtures =
+    Arc<dyn Fn(&str, &mut dyn FnMut(&str), &Cancel) -> Result<PathBuf, VerbError> + Send + Sync>;
 
 /// Makes the GRUB pieces of this host, or finds them made.
 pub type Kits = Arc<dyn Fn(&Cancel) -> Result<Arc<LoaderKit>, VerbError> + Send + Sync>;
@@ -54,7 +55,14 @@ pub struct Request {
 impl Request {
     /// A scenario file's text.
     pub fn scenario(path: &Path, text: String, args: BTreeMap<String, String>) -> Self {
-        Request { path: path.into(), title: None, source_name: path.display().to_string(), text, args, generation: None }
+        Request {
+            path: path.into(),
+            title: None,
+            source_name: path.display().to_string(),
+            text,
+            args,
+            generation: None,
+        }
     }
 
     /// The stock failover story on a plain image.

@@ -90,7 +90,8 @@ impl Run {
     pub(crate) fn machine_of(&self, id: MachineId) -> Done<Machine> {
         let machines = lock(&self.machines);
         let machine = usize::try_from(id.0).ok().and_then(|n| machines.list.get(n)).cloned();
-        let machine = machine.ok_or_else(|| VerbError::new(Outcome::Broken, format!("no machine {}", id.0)))?;
+        let machine =
+            machine.ok_or_else(|| VerbError::new(Outcome::Broken, format!("no machine {}", id.0)))?;
         if machine.cleaned {
             return Err(VerbError::new(Outcome::Refused, format!("{} was cleaned up", machine.name))
                 .with_next("move the call before cleanup()"));
@@ -100,7 +101,10 @@ impl Run {
 
     pub(crate) fn name_of(&self, id: MachineId) -> String {
         let machines = lock(&self.machines);
-        usize::try_from(id.0).ok().and_then(|n| machines.list.get(n)).map_or_else(String::new, |m| m.name.clone())
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|n| machines.list.get(n))
+            .map_or_else(String::new, |m| m.name.clone())
     }
 
     fn add(&self, machine: Machine) -> MachineId {
@@ -110,10 +114,14 @@ impl Run {
     }
 
     /// Open and inspect an image; the machine is called `name`, or as its file is.
-    pub(crate) fn open_machine(&self, action: &Action, path: &Path, name: Option<&str>) -> Done<(MachineId, String)> {
-        let opened = engine::container::open(path, None).map_err(|e| {
-            VerbError::new(Outcome::Refused, &e).with_next(e.next())
-        })?;
+    pub(crate) fn open_machine(
+        &self,
+        action: &Action,
+        path: &Path,
+        name: Option<&str>,
+    ) -> Done<(MachineId, String)> {
+        let opened = engine::container::open(path, None)
+            .map_err(|e| VerbError::new(Outcome::Refused, &e).with_next(e.next()))?;
         let opened = Arc::new(opened);
         let hash = match self.lab.proof {
             Proof::Quick => None,
@@ -139,7 +147,8 @@ impl Run {
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let stem = name.unwrap_or(&stem);
         let info = &opened.info;
-        let detail = format!("{}, {} MiB, {}", info.format, info.virtual_len.get() / MIB, inspection.guest_name());
+        let detail =
+            format!("{}, {} MiB, {}", info.format, info.virtual_len.get() / MIB, inspection.guest_name());
         let source = {
             let mut machines = lock(&self.machines);
             machines.sources.push(Source { opened: opened.clone(), hash, named: path.display().to_string() });
@@ -182,7 +191,8 @@ impl Run {
         under: DiskRef,
         plan: &Plan,
     ) -> Done<MachineId> {
-        let broken = |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("{}: {e}", from.name));
+        let broken =
+            |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("{}: {e}", from.name));
         let (suffix, generation) = match role {
             Role::Copy => ("gen1", Generation::Gen1),
             Role::Home | Role::Source => ("home", Generation::Gen2),
@@ -223,8 +233,11 @@ impl Run {
         let machines = lock(&self.machines);
         let running = machines.boots.iter().any(|b| b.machine == id && b.running());
         if running {
-            return Err(VerbError::new(Outcome::Refused, format!("{verb} needs a machine that is off; this one runs"))
-                .with_next("call stop() on what start() returned first"));
+            return Err(VerbError::new(
+                Outcome::Refused,
+                format!("{verb} needs a machine that is off; this one runs"),
+            )
+            .with_next("call stop() on what start() returned first"));
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use super::Run;
 use super::actions::lock;
 use super::machines::{Role, Writes};
-use crate::script::stage::{Done, ExitPolicy, FailoverOptions, Image, Profile, RunOutput, StartOptions, Table};
+use crate::script::stage::{
+    Done, ExitPolicy, FailoverOptions, Image, Profile, RunOutput, StartOptions, Table,
+};
 use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
 use engine::convert::{Gen1Options, TableChoice};
 use engine::disk::DiskRef;
@@ -40,13 +42,16 @@ impl Stage for Run {
 
     fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId> {
         match image {
-            Image::Path(path) => self
-                .act("machine", None, path.display().to_string(), Some(pos), |action| self.open_machine(action, path, None)),
-            Image::Fixture(name) => self.act("machine", None, format!("fixture {name}"), Some(pos), |action| {
-                let mut say = |line: &str| self.say(line);
-                let path = (self.lab.fixtures)(name, &mut say, &self.cancel)?;
-                self.open_machine(action, &path, Some(name))
+            Image::Path(path) => self.act("machine", None, path.display().to_string(), Some(pos), |action| {
+                self.open_machine(action, path, None)
             }),
+            Image::Fixture(name) => {
+                self.act("machine", None, format!("fixture {name}"), Some(pos), |action| {
+                    let mut say = |line: &str| self.say(line);
+                    let path = (self.lab.fixtures)(name, &mut say, &self.cancel)?;
+                    self.open_machine(action, &path, Some(name))
+                })
+            }
         }
     }
 
@@ -79,9 +84,13 @@ impl Stage for Run {
 
     fn wait_text(&self, vm: VmId, text: &str, within: Duration, pos: Pos) -> Done {
         let name = self.boot_of(vm)?.name.clone();
-        self.act("wait_text", Some(&name), format!("“{text}”, within {} s", within.as_secs()), Some(pos), |a| {
-            self.await_ready(a, vm, &Expect::Text(text.to_owned()), within)
-        })
+        self.act(
+            "wait_text",
+            Some(&name),
+            format!("“{text}”, within {} s", within.as_secs()),
+            Some(pos),
+            |a| self.await_ready(a, vm, &Expect::Text(text.to_owned()), within),
+        )
     }
 
     fn check_text(&self, vm: VmId, text: &str, pos: Pos) -> Done<bool> {
@@ -131,13 +140,16 @@ impl Stage for Run {
                 Table::Mbr => TableChoice::Mbr,
             };
             let now = from.now()?;
-            let plan = engine::convert::to_gen1(&now, &from.inspection, &kit, &Gen1Options { table, ..Gen1Options::default() })
+            let plan = engine::convert::to_gen1(&now, &from.inspection, &kit, &Gen1Options { table })
                 .map_err(|refusal| refused(&refusal))?;
             let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
             Ok((id, super::machines::plan_line(&plan)))
         })?;
         if profile == Profile::AzureGen1 {
-            self.not_proved("that Azure takes the copy: it was booted under QEMU, with IDE or SCSI in place of VMBus".into());
+            self.not_proved(
+                "that Azure takes the copy: it was booted under QEMU, with IDE or SCSI in place of VMBus"
+                    .into(),
+            );
         }
         Ok(copy)
     }
@@ -148,8 +160,7 @@ impl Stage for Run {
             self.must_be_off(machine, "failback")?;
             let from = self.machine_of(machine)?;
             let now = from.now()?;
-            let plan = engine::convert::to_gen2(&now, None)
-                .map_err(|refusal| refused(&refusal))?;
+            let plan = engine::convert::to_gen2(&now, None).map_err(|refusal| refused(&refusal))?;
             let id = self.planned_machine(action, &from, Role::Home, now, &plan)?;
             Ok((id, super::machines::plan_line(&plan)))
         })
@@ -170,10 +181,16 @@ impl Stage for Run {
         let shown = path.display().to_string();
         self.act("assert_file", Some(&name), shown.clone(), Some(pos), |_| {
             match self.file_of(machine, path)? {
-                Some(found) if found == content.as_bytes() => Ok(((), format!("{} bytes, equal", found.len()))),
+                Some(found) if found == content.as_bytes() => {
+                    Ok(((), format!("{} bytes, equal", found.len())))
+                }
                 Some(found) => Err(VerbError::new(
                     Outcome::Failed,
-                    format!("{shown} on {name}: wanted {}, found {}", quoted(content.as_bytes()), quoted(&found)),
+                    format!(
+                        "{shown} on {name}: wanted {}, found {}",
+                        quoted(content.as_bytes()),
+                        quoted(&found)
+                    ),
                 )),
                 None => Err(VerbError::new(Outcome::Failed, format!("{shown} on {name}: no such file"))),
             }
@@ -193,11 +210,15 @@ impl Stage for Run {
     fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
         let (name, wanted) = (self.name_of(machine), self.name_of(other));
         self.act("assert_same_layout_as", Some(&name), wanted.clone(), Some(pos), |_| {
-            let differences = super::files::layout_differences(&self.looked_at(other)?, &self.looked_at(machine)?);
+            let differences =
+                super::files::layout_differences(&self.looked_at(other)?, &self.looked_at(machine)?);
             if differences.is_empty() {
                 return Ok(((), "same table, partitions, types, ids, sizes and sector size".into()));
             }
-            Err(VerbError::new(Outcome::Failed, format!("{name} differs from {wanted}: {}", differences.join("; "))))
+            Err(VerbError::new(
+                Outcome::Failed,
+                format!("{name} differs from {wanted}: {}", differences.join("; ")),
+            ))
         })?;
         self.proved(format!("{name} has the layout of {wanted}"));
         Ok(())
@@ -237,7 +258,10 @@ impl Stage for Run {
                     Ok(()) => removed = removed.saturating_add(1),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                     Err(e) => {
-                        return Err(VerbError::new(Outcome::Broken, format!("cannot remove {}: {e}", child.display())));
+                        return Err(VerbError::new(
+                            Outcome::Broken,
+                            format!("cannot remove {}: {e}", child.display()),
+                        ));
                     }
                 }
             }

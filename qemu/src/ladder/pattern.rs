@@ -395,6 +395,14 @@ pub const PATTERNS: &[Pattern] = &[
         "the initramfs did not find the root device",
         LOOK_ROOT,
     ),
+    trouble(
+        "initramfs-no-root",
+        Has("cannot find root"),
+        TEXT,
+        (Init, 4),
+        "the initramfs found no root file system of that name",
+        LOOK_ROOT,
+    ),
     end(
         "initramfs-prompt",
         Ends("(initramfs)"),
