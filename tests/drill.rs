@@ -125,6 +125,28 @@ fn await_guest(dir: &Path) {
 }
 
 #[test]
+fn a_source_that_somebody_else_changes_meanwhile_makes_the_run_broken() {
+    let dir = dir();
+    let image = dir.path().join("mine.vhdx");
+    std::fs::copy(tiny(), &image).unwrap();
+    // The scenario does not even ask: every run looks at its sources when it ends.
+    let scenario = "drill(\"c\");\nlet vm = machine(arg(\"image\", \"x\")).start();\nvm.wait_ready(3.minutes);\nvm.stop();\n";
+    std::fs::write(dir.path().join("c.rhai"), scenario).unwrap();
+    let set = format!("image={}", text(&image));
+    let child = drill(dir.path(), &["run", "c.rhai", "--set", &set])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    await_guest(dir.path());
+    common::outside("touch", &[&text(&image)]);
+    let output = child.wait_with_output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{out}");
+    assert!(out.contains("changed it meanwhile"), "{out}");
+}
+
+#[test]
 fn ctrl_c_ends_within_two_seconds_and_leaves_nothing() {
     let dir = dir();
     let mut child =

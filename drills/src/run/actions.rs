@@ -143,6 +143,12 @@ impl Run {
         }
     }
 
+    /// Our side failed outside any action: the run is broken, and this is not known.
+    pub(crate) fn broken(&self, sentence: String) {
+        lock(&self.tally).outcomes.push(Outcome::Broken);
+        self.not_proved(sentence);
+    }
+
     /// Count how the script ended; gives the picture with a caret into the scenario, empty when it completed.
     pub(crate) fn script_end(&self, source: &Source, ended: &End) -> String {
         let drawn = ended.render(source).unwrap_or_default();

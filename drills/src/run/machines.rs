@@ -9,9 +9,10 @@
 use super::Run;
 use super::actions::{Action, lock};
 use super::boots::Boot;
-use crate::event::{Kind, Proof, Severity};
+use crate::event::{EventPath, Kind, Proof, Severity};
 use crate::script::stage::Done;
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
+use crate::verdict::Outcome as Verdict;
 use engine::convert::Plan;
 use engine::disk::DiskRef;
 use engine::guest::{Inspection, Starts};
@@ -21,6 +22,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What the quick proof compares.
+const QUICK: &str = "same device, inode, size and times; only read-only descriptors were opened";
 
 /// All machines and boots of a run. Nothing is ever removed: an id in a script stays good, or says that it was cleaned up.
 #[derive(Default)]
@@ -36,6 +40,8 @@ pub(crate) struct Source {
     /// BLAKE3 before anything else was done, when the proof is `full`.
     pub(crate) hash: Option<engine::hash::ContentHash>,
     pub(crate) named: String,
+    /// Whether the report already says that it was not touched.
+    pub(crate) proved: bool,
 }
 
 /// What a machine is.
@@ -151,7 +157,12 @@ impl Run {
             format!("{}, {} MiB, {}", info.format, info.virtual_len.get() / MIB, inspection.guest_name());
         let source = {
             let mut machines = lock(&self.machines);
-            machines.sources.push(Source { opened: opened.clone(), hash, named: path.display().to_string() });
+            machines.sources.push(Source {
+                opened: opened.clone(),
+                hash,
+                named: path.display().to_string(),
+                proved: false,
+            });
             machines.sources.len().saturating_sub(1)
         };
         let id = self.add(Machine {
@@ -254,10 +265,7 @@ impl Run {
         let quick = opened.source.unchanged().map_err(|e| e.to_string());
         let (how, ended) = match (quick, hash) {
             (Err(e), _) => (self.lab.proof, Err(e)),
-            (Ok(()), None) => (
-                Proof::Quick,
-                Ok("same device, inode, size and times; only read-only descriptors were opened".to_owned()),
-            ),
+            (Ok(()), None) => (Proof::Quick, Ok(QUICK.to_owned())),
             (Ok(()), Some(before)) => {
                 let after = self.hash(action, &opened)?;
                 let same = (before == after).then(|| format!("BLAKE3 {before} before and after"));
@@ -265,9 +273,12 @@ impl Run {
             }
         };
         let (outcome, detail) = match &ended {
-            Ok(detail) => (crate::verdict::Outcome::Passed, detail.clone()),
-            Err(why) => (crate::verdict::Outcome::Broken, why.clone()),
+            Ok(detail) => (Verdict::Passed, detail.clone()),
+            Err(why) => (Verdict::Broken, why.clone()),
         };
+        if let Some(source) = lock(&self.machines).sources.get_mut(source) {
+            source.proved = true;
+        }
         self.recorder.emit(&action.path, Kind::SourceProof { file: named, how, outcome, detail });
         ended.map_err(|why| {
             VerbError::new(Outcome::Broken, format!("the source was changed by somebody else meanwhile: {why}"))
@@ -290,7 +301,7 @@ impl Run {
 
     /// Stop every boot that still runs and prove every source at the end of the run.
     pub(crate) fn end_machines(&self) {
-        let (boots, copies) = {
+        let (boots, copies, unproved) = {
             let machines = lock(&self.machines);
             let left: Vec<String> = machines
                 .list
@@ -298,16 +309,42 @@ impl Run {
                 .filter(|m| m.role == Role::Copy && !m.cleaned)
                 .map(|m| m.name.clone())
                 .collect();
-            (machines.boots.clone(), left)
+            let unproved: Vec<usize> =
+                machines.sources.iter().enumerate().filter(|(_, s)| !s.proved).map(|(n, _)| n).collect();
+            (machines.boots.clone(), left, unproved)
         };
         for boot in &boots {
             boot.kill();
         }
+        self.prove_the_rest(&unproved);
         if !copies.is_empty() && !self.cancel.is_cancelled() {
             self.not_proved(format!(
                 "that the test failover ended: the scenario did not clean up {} (drill removed it)",
                 copies.join(", ")
             ));
+        }
+    }
+
+    /// Sources that the scenario did not ask about: the quick proof, so that every report says how its sources fared.
+    fn prove_the_rest(&self, sources: &[usize]) {
+        for n in sources {
+            let Some((opened, named)) =
+                lock(&self.machines).sources.get(*n).map(|s| (s.opened.clone(), s.named.clone()))
+            else {
+                continue;
+            };
+            let changed = opened.source.unchanged().err();
+            let outcome = changed.as_ref().map_or(Verdict::Passed, |_| Verdict::Broken);
+            let detail = changed.as_ref().map_or_else(|| QUICK.to_owned(), ToString::to_string);
+            self.recorder.emit(
+                &EventPath::RUN,
+                Kind::SourceProof { file: named.clone(), how: Proof::Quick, outcome, detail },
+            );
+            if let Some(why) = changed {
+                self.broken(format!(
+                    "that {named} was left alone: somebody else changed it meanwhile: {why}"
+                ));
+            }
         }
     }
 
