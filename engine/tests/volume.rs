@@ -312,3 +312,30 @@ fn follows_the_journal_round_its_end() {
     let (a, b) = pulled.compare();
     assert_eq!((a[0], b[0]), (b'n', b'z'));
 }
+
+#[test]
+fn reads_xfs_and_btrfs() {
+    for (name, kind) in [("xfs", FsKind::Xfs), ("btrfs", FsKind::Btrfs)] {
+        let image = format!("{}/tests/volume_data/{name}.img.gz", env!("CARGO_MANIFEST_DIR"));
+        let out = std::process::Command::new("gzip").args(["-dc", &image]).output().expect("gzip");
+        assert!(out.status.success(), "{image}");
+        let disk = mem_bytes(out.stdout);
+        let found = probe(disk.as_ref()).expect("read").expect("known");
+        let id = "11111111-2222-4333-8444-555555555555";
+        assert_eq!(
+            (found.kind, found.uuid.as_deref(), found.label.as_deref()),
+            (kind, Some(id), Some("data"))
+        );
+        let volume = open(&disk).expect("open");
+        assert_eq!(volume.read("/etc/name", 100).expect("read"), b"drill\n");
+        assert!(volume.read("/etc/deep/long", 1 << 20).expect("read") == vec![b'x'; 300_000]);
+        assert!(matches!(volume.read("/etc/deep/long", 1000), Err(VolumeError::TooLarge { .. })));
+        assert!(matches!(volume.read("/etc/none", 100), Err(VolumeError::NotFound { .. })));
+        assert!(matches!(volume.read("/etc", 100), Err(VolumeError::NotFound { .. })));
+        assert!(!volume.exists("/etc/name/x").expect("exists"));
+        let mut names: Vec<String> =
+            volume.read_dir("/etc").expect("list").into_iter().map(|e| e.name).collect();
+        names.sort();
+        assert_eq!(names, ["deep", "name"]);
+    }
+}

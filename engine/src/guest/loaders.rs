@@ -1,6 +1,6 @@
 //! Boot loaders on an EFI system partition.
 
-use crate::volume::{EntryKind, Volume};
+use crate::volume::{EntryKind, Volume, VolumeError};
 use serde::{Deserialize, Serialize};
 
 /// Which boot loader.
@@ -32,12 +32,14 @@ pub struct Loader {
     pub path: String,
     /// Whether firmware starts it without being told: `EFI/BOOT/BOOTX64.EFI`. UEFI 2.10 §3.5.1.1.
     pub is_fallback: bool,
-    /// Its length in bytes.
+    /// Its length in bytes; 0 when it is too large to be looked into.
     pub len: u64,
 }
 
-/// Longest EFI program that is looked into; a UKI is larger, but its first part already names it.
+/// Longest EFI program that is looked into; a larger one is known by its path only.
 const PROGRAM_MAX: u64 = 64 << 20;
+/// How much of one is searched for the words loaders leave in themselves.
+const LOADER_MAX: usize = 8 << 20;
 /// Most folders below `EFI/` and most files in one that are looked at.
 const LIST_MAX: usize = 64;
 
@@ -87,7 +89,11 @@ fn collect(esp: &dyn Volume, folder: &str, found: &mut Vec<Loader>) {
         .filter(|e| e.kind == EntryKind::File && e.name.to_ascii_lowercase().ends_with(".efi"));
     for entry in programs.take(LIST_MAX) {
         let path = format!("{folder}/{}", entry.name);
-        let Ok(bytes) = esp.read(&path, PROGRAM_MAX) else { continue };
+        let bytes = match esp.read(&path, PROGRAM_MAX) {
+            Ok(bytes) => bytes,
+            Err(VolumeError::TooLarge { .. }) => Vec::new(),
+            Err(_) => continue,
+        };
         let is_fallback = path.eq_ignore_ascii_case("/EFI/BOOT/BOOTX64.EFI");
         found.push(Loader { kind: kind(&path, &bytes), path, is_fallback, len: bytes.len() as u64 });
     }
@@ -95,12 +101,14 @@ fn collect(esp: &dyn Volume, folder: &str, found: &mut Vec<Loader>) {
 
 /// By content where it says so, by name otherwise: the fallback file carries no name of its own.
 fn kind(path: &str, bytes: &[u8]) -> LoaderKind {
-    let has = |text: &[u8]| bytes.windows(text.len()).any(|w| w == text);
+    // All loaders are smaller than this; a UKI is not, but its sections are named at its start.
+    let start = bytes.get(..LOADER_MAX).unwrap_or(bytes);
+    let has = |text: &[u8]| start.windows(text.len()).any(|w| w == text);
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     if name == "bootmgfw.efi" {
         return LoaderKind::Windows;
     }
-    if section(bytes, b".linux") {
+    if section(bytes, b".linux") || (bytes.is_empty() && path.to_ascii_lowercase().contains("/linux/")) {
         return LoaderKind::Uki;
     }
     if bytes.get(0x202..0x206) == Some(b"HdrS") {
