@@ -5,6 +5,7 @@ use crate::event::{EventPath, Kind};
 use crate::script::stage::Done;
 use crate::script::{End, Pos, Source, VerbError, VerbOutcome};
 use crate::verdict::{ExitCode, Outcome};
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 /// Where the script is.
@@ -65,6 +66,9 @@ impl Run {
         pos: Option<Pos>,
         perform: impl FnOnce(&Action) -> Done<(T, String)>,
     ) -> Done<T> {
+        while self.held.load(Ordering::SeqCst) && !self.cancel.is_cancelled() {
+            std::thread::sleep(qemu::TICK);
+        }
         let action = self.next_action(machine);
         let began = self.recorder.now_ms();
         let line = pos.map_or(0, |p| p.line);

@@ -31,6 +31,7 @@ use crate::verdict::{ExitCode, Outcome};
 use machines::Machines;
 use qemu::Cancel;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How a run ended.
@@ -77,6 +78,8 @@ pub(crate) struct Run {
     pub(crate) place: Mutex<actions::Place>,
     pub(crate) tally: Mutex<actions::Tally>,
     pub(crate) machines: Mutex<Machines>,
+    /// Whether the next action waits.
+    pub(crate) held: AtomicBool,
     /// Generation that given images are started as, when somebody demands one.
     pub(crate) generation: Option<qemu::Generation>,
 }
@@ -124,6 +127,7 @@ pub fn run(
         place: Mutex::default(),
         tally: Mutex::default(),
         machines: Mutex::default(),
+        held: AtomicBool::new(false),
         generation: request.generation,
     });
     let inbox = Inbox::new();
@@ -161,7 +165,13 @@ fn obey(run: &Run, command: &Command) {
         Command::Cancel => run.cancel.cancel(),
         Command::Send { machine, text } => run.send_to(machine, text),
         Command::Stop { machine } => run.stop_by_name(machine),
-        Command::Hold => run.say("hold: a run cannot be held yet; nothing was done"),
-        Command::Release => run.say("release: nothing is held"),
+        Command::Hold => {
+            run.held.store(true, Ordering::SeqCst);
+            run.say("held: what runs goes on, the next action waits for release");
+        }
+        Command::Release => {
+            run.held.store(false, Ordering::SeqCst);
+            run.say("released");
+        }
     }
 }
