@@ -246,3 +246,15 @@ fn what_the_guest_wrote_to_root_esp_and_fstab_in_gen1_is_there_in_gen2_again() {
     std::fs::write(dir.path().join("writes.rhai"), scenario).unwrap();
     expect(dir.path(), &["run", "writes.rhai"], 0);
 }
+
+#[test]
+fn a_guest_that_speaks_only_on_the_screen_is_read_off_it() {
+    let dir = dir();
+    let scenario = "drill(\"screen\");\nlet web = machine(arg(\"image\", fixture(\"tiny-gen2-noconsole\")));\n\
+        let vm = web.test_failover().start();\nvm.wait_ready(3.minutes);\nvm.stop();\nweb.cleanup();\n";
+    std::fs::write(dir.path().join("screen.rhai"), scenario).unwrap();
+    let (out, _) = expect(dir.path(), &["run", "screen.rhai", "--json"], 0);
+    assert!(out.contains("DRILL-READY firmware=bios root=/dev/sda2 marker=tiny-7f3a"), "{out}");
+    let spoken = consoles(&last_run(dir.path()));
+    assert!(ready_lines(&spoken).is_empty(), "the twin must not speak on the serial console:\n{spoken}");
+}
