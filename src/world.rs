@@ -65,12 +65,13 @@ pub fn cache_dir() -> anyhow::Result<PathBuf> {
 
 /// The programs of this host.
 pub fn host(accel: AccelArg) -> Result<Host, Problem> {
+    let cache = cache_dir()?;
     let choice = match accel {
-        AccelArg::Auto => AccelChoice::Measured { memory: cache_dir()?.join("accel.json") },
+        AccelArg::Auto => AccelChoice::Measured { memory: cache.join("accel.json") },
         AccelArg::Kvm => AccelChoice::Forced(Accel::Kvm),
         AccelArg::Tcg => AccelChoice::Forced(Accel::Tcg),
     };
-    std::fs::create_dir_all(cache_dir()?).context("making the cache folder")?;
+    std::fs::create_dir_all(&cache).context("making the cache folder")?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     Host::discover(&path, config.as_deref(), choice).map_err(|e| {

@@ -5,7 +5,7 @@ use super::actions::{Action, lock};
 use super::machines::{Machine, Writes};
 use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
 use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
-use crate::script::{MachineId, Pos, VerbError, VerbOutcome as Outcome, VmId};
+use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::Server;
 use crate::verdict;
 use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
@@ -47,22 +47,19 @@ impl Boot {
 
     /// Pull the plug, if it is in. Ends within a second.
     pub(crate) fn kill(&self) {
-        if self.stopped.swap(true, Ordering::SeqCst) {
+        self.stopped.store(true, Ordering::SeqCst);
+        if let Ok(mut vm) = self.vm.try_write() {
+            vm.kill();
+            self.drop_disk();
             return;
         }
-        match self.vm.try_write() {
-            Ok(mut vm) => {
-                vm.kill();
-                self.drop_disk();
-            }
-            // Somebody waits for this machine: its end wakes him, and whoever ends the boot drops the disk.
-            Err(_) => {
-                if let Some(pid) =
-                    i32::try_from(self.vm().pid()).ok().and_then(rustix::process::Pid::from_raw)
-                {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-            }
+        // Somebody waits for this machine, and its end wakes him; the run's own end comes here again and drops the disk. A stop
+        // that is under way (no reader is let in) ends the machine itself.
+        if let Ok(vm) = self.vm.try_read()
+            && vm.is_running()
+            && let Some(pid) = i32::try_from(vm.pid()).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 
@@ -361,7 +358,6 @@ impl Run {
         vm: VmId,
         cause: &str,
         within: Duration,
-        _pos: Pos,
     ) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
         let verdict = boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel);

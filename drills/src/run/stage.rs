@@ -120,7 +120,7 @@ impl Stage for Run {
         let name = self.boot_of(vm)?.name.clone();
         let args = format!("{cause}, within {} s", within.as_secs());
         self.act("expect_failure_of", Some(&name), args, Some(pos), |action| {
-            self.expect_failure(action, vm, cause, within, pos)
+            self.expect_failure(action, vm, cause, within)
         })?;
         self.proved(format!("a disk with {cause} is caught at the right rung by its own words"));
         Ok(())
