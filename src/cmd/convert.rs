@@ -40,7 +40,7 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
     let result: DiskRef = plan.patch.apply(&opened.disk).map_err(|e| broken(&e))?;
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
     let mut options = ExportOptions::new(random_id()?, now);
-    options.protect = vec![opened.source.identity()];
+    options.protect = opened.identities();
     let bar = !args.json && std::io::stderr().is_terminal();
     let mut shown = 101;
     let mut progress = |p: engine::container::Progress| {
@@ -68,7 +68,7 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         Some(capsule) => Some(keep_capsule(&args.out, capsule)?),
         None => None,
     };
-    opened.source.unchanged().map_err(|e| {
+    opened.unchanged().map_err(|e| {
         Problem::new(ExitCode::Broken, e)
             .next("somebody changed the source while it was read: do not trust the result, convert again")
     })?;

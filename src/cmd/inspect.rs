@@ -19,7 +19,7 @@ pub fn inspect(args: &InspectArgs) -> Ended {
         .map_err(|e| Problem::new(ExitCode::Failed, &e).next(e.next()))?;
     let guest = engine::guest::inspect(&opened.disk)
         .map_err(|e| Problem::new(ExitCode::Broken, format!("{}: {e}", args.image.display())))?;
-    opened.source.unchanged().map_err(|e| {
+    opened.unchanged().map_err(|e| {
         Problem::new(ExitCode::Broken, e)
             .next("the image changed while it was read; look again when it is at rest")
     })?;

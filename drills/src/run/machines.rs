@@ -262,7 +262,7 @@ impl Run {
             };
             (s.opened.clone(), s.hash, s.named.clone())
         };
-        let quick = opened.source.unchanged().map_err(|e| e.to_string());
+        let quick = opened.unchanged().map_err(|e| e.to_string());
         let (how, ended) = match (quick, hash) {
             (Err(e), _) => (self.lab.proof, Err(e)),
             (Ok(()), None) => (Proof::Quick, Ok(QUICK.to_owned())),
@@ -295,7 +295,7 @@ impl Run {
             );
             if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        engine::hash::file(&opened.source, &mut progress)
+        engine::hash::file(&opened.sources[0], &mut progress)
             .map_err(|e| VerbError::new(Outcome::Broken, format!("hashing the source: {e}")))
     }
 
@@ -333,7 +333,7 @@ impl Run {
             else {
                 continue;
             };
-            let changed = opened.source.unchanged().err();
+            let changed = opened.unchanged().err();
             let outcome = changed.as_ref().map_or(Verdict::Passed, |_| Verdict::Broken);
             let detail = changed.as_ref().map_or_else(|| QUICK.to_owned(), ToString::to_string);
             self.recorder.emit(

@@ -5,19 +5,16 @@
 
 mod partial;
 mod pump;
+mod sink;
 
 use self::partial::Partial;
-use super::vhd::{FOOTER_LEN, fixed_footer};
-use super::vhdx::VhdxWriter;
+pub(in crate::container) use self::sink::{Sink, Storage};
 use crate::disk::file::Identity;
-use crate::disk::{Disk, ExtentKind, Geometry, ReadError};
-use crate::table::guid::Guid;
-use crate::units::{ByteLen, ByteOffset, MIB, SectorSize};
+use crate::disk::{Disk, ExtentKind, ReadError};
+use crate::units::{ByteLen, ByteOffset};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Formats that can be written.
@@ -154,14 +151,14 @@ pub fn export(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Exported, ExportError> {
     let geometry = disk.geometry();
-    let mut sink = Sink::new(geometry, format, options)?;
+    let mut sink = sink::sink_for(geometry, format, options)?;
     partial::check_target(out, options)?;
     let total = data_bytes(disk, progress)?;
     partial::check_space(out, total.saturating_add(sink.overhead()))?;
     let partial = Partial::create(out)?;
     let written =
-        pump::pump(disk, &mut sink, partial.file(), total, progress).map_err(|e| e.at(partial.path()))?;
-    let file_len = sink.finish(partial.file()).map_err(|source| partial.failed("writing", source))?;
+        pump::pump(disk, &mut *sink, &partial, total, progress).map_err(|e| e.at(partial.path()))?;
+    let file_len = sink.finish(&partial).map_err(|source| partial.failed("writing", source))?;
     partial.publish(options)?;
     Ok(Exported {
         path: out.to_path_buf(),
@@ -188,60 +185,4 @@ fn data_bytes(
         }
     }
     Ok(sum)
-}
-
-/// Where the bytes go.
-enum Sink {
-    Flat { len: u64, footer: Option<Box<[u8; FOOTER_LEN]>> },
-    Vhdx(VhdxWriter),
-}
-
-impl Sink {
-    fn new(geometry: Geometry, format: OutFormat, options: &ExportOptions) -> Result<Sink, ExportError> {
-        let (len, sector) = (geometry.len.get(), geometry.sector.bytes());
-        let shape = |wanted| ExportError::Shape { len, sector, format, wanted };
-        match format {
-            OutFormat::Raw => Ok(Sink::Flat { len, footer: None }),
-            OutFormat::FixedVhd => {
-                if geometry.sector != SectorSize::B512 || len == 0 || len % MIB != 0 {
-                    return Err(shape("512-byte sectors and a whole number of MiB"));
-                }
-                let footer = fixed_footer(len, Guid::from_disk(options.unique_id), options.now);
-                Ok(Sink::Flat { len, footer: Some(Box::new(footer)) })
-            }
-            OutFormat::DynamicVhdx => {
-                let writer = VhdxWriter::new(geometry, options.unique_id);
-                writer.map(Sink::Vhdx).ok_or_else(|| shape("whole sectors, at most 64 TiB"))
-            }
-        }
-    }
-
-    /// Bytes the file needs beyond the data.
-    fn overhead(&self) -> u64 {
-        match self {
-            Sink::Flat { .. } => MIB,
-            Sink::Vhdx(writer) => writer.overhead(),
-        }
-    }
-
-    fn write(&mut self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Sink::Flat { .. } => file.write_all_at(bytes, at),
-            Sink::Vhdx(writer) => writer.write(file, at, bytes),
-        }
-    }
-
-    fn finish(self, file: &File) -> io::Result<u64> {
-        match self {
-            Sink::Flat { len, footer } => {
-                file.set_len(len)?;
-                if let Some(footer) = footer {
-                    file.write_all_at(footer.as_slice(), len)?;
-                    return Ok(len + FOOTER_LEN as u64);
-                }
-                Ok(len)
-            }
-            Sink::Vhdx(writer) => writer.finish(file),
-        }
-    }
 }

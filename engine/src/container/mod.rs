@@ -1,19 +1,25 @@
 //! Disk images: what a file holds becomes a [`Disk`](crate::disk::Disk).
 //!
 //! The format is found in the content, never in the name. Whatever an image claims about itself is checked before it is
-//! used; a name of another file inside an image is never followed. [`export`](export::export) is the way back: any disk to a new file.
+//! used; a name of another file inside an image leads only through a [`Gate`]. [`export`](export::export) is the way back: any disk to a new file.
 
 mod detect;
 pub mod export;
+pub mod gate;
+mod mapped;
 pub mod qcow2;
 mod raw;
 pub mod vhd;
 pub mod vhdx;
+mod view;
 
 pub use export::{ExportError, ExportOptions, Exported, OutFormat, Progress, export};
 
-use crate::disk::file::SourceError;
-use crate::disk::{DiskRef, ReadError, SourceFile};
+pub use gate::Gate;
+
+use self::gate::Chain;
+use crate::disk::file::{Changed, SourceError};
+use crate::disk::{DiskRef, Geometry, ReadError, SourceFile};
 use crate::table::guid::Guid;
 use crate::units::{ByteLen, SectorSize};
 use serde::{Deserialize, Serialize};
@@ -34,6 +40,8 @@ pub enum Format {
     Vhdx,
     /// QEMU's format.
     Qcow2,
+    /// VMware's format; never read here, see [`OpenError::Foreign`].
+    Vmdk,
 }
 
 /// Whether the disk's bytes lie in order in the file.
@@ -44,6 +52,36 @@ pub enum Layout {
     Fixed,
     /// In blocks that come to be when they are written.
     Dynamic,
+    /// Only what differs from a parent.
+    Differencing,
+}
+
+/// State of a container's own log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogState {
+    /// Nothing in it.
+    Clean,
+    /// It held changes that were not in place; they are laid over the file in memory, the file is as it was.
+    Replayed {
+        /// Sequence number of the first entry.
+        first: u64,
+        /// Sequence number of the last entry.
+        last: u64,
+    },
+}
+
+/// A parent in a chain of differencing disks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ParentInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// How it keeps its bytes.
+    pub layout: Layout,
+    /// State of its log, if the format has one.
+    pub log: Option<LogState>,
 }
 
 /// What a container says about itself.
@@ -69,6 +107,39 @@ pub struct ContainerInfo {
     pub disk_id: Option<Guid>,
     /// Program that made the file, as it calls itself.
     pub creator: Option<String>,
+    /// Id of this state of the content, if the format records one: a VHDX's data write GUID.
+    pub data_id: Option<Guid>,
+    /// When the file was made, in seconds since 2000, if the format records it: a VHD's time stamp.
+    pub time_stamp: Option<u32>,
+    /// State of the log, if the format has one.
+    pub log: Option<LogState>,
+    /// The parents of a differencing disk, nearest first.
+    pub chain: Vec<ParentInfo>,
+    /// What is unusual about the file and was mended in memory, in words.
+    pub notes: Vec<String>,
+}
+
+impl ContainerInfo {
+    /// Only what every format knows.
+    pub fn new(format: Format, layout: Layout, geometry: Geometry, file_len: u64) -> ContainerInfo {
+        ContainerInfo {
+            format,
+            layout,
+            virtual_len: geometry.len,
+            allocated: ByteLen(0),
+            sector: geometry.sector,
+            physical_sector: None,
+            block_size: None,
+            file_len: ByteLen(file_len),
+            disk_id: None,
+            creator: None,
+            data_id: None,
+            time_stamp: None,
+            log: None,
+            chain: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
 }
 
 /// An opened image.
@@ -78,8 +149,38 @@ pub struct Opened {
     pub disk: DiskRef,
     /// What it says about itself.
     pub info: ContainerInfo,
-    /// The one read-only descriptor behind it.
-    pub source: Arc<SourceFile>,
+    /// The read-only descriptors behind it: the image, then its parents, nearest first. Never empty.
+    pub sources: Vec<Arc<SourceFile>>,
+}
+
+impl Opened {
+    /// That nobody touched any of the files meanwhile: see [`SourceFile::unchanged`].
+    ///
+    /// # Errors
+    /// [`Changed`] names the first file and property that differs.
+    pub fn unchanged(&self) -> Result<(), Changed> {
+        self.sources.iter().try_for_each(|s| s.unchanged())
+    }
+
+    /// States of all files behind the disk when they were opened.
+    pub fn identities(&self) -> Vec<crate::disk::file::Identity> {
+        self.sources.iter().map(|s| s.identity()).collect()
+    }
+
+    /// A child of `parent`: the files behind it, and what the parent's part of the chain is.
+    fn with_parent(mut self, parent: Opened) -> Opened {
+        let info = parent.info;
+        self.info.chain = vec![ParentInfo {
+            path: parent.sources.first().map(|s| s.path().to_path_buf()).unwrap_or_default(),
+            format: info.format,
+            layout: info.layout,
+            log: info.log,
+        }];
+        self.info.chain.extend(info.chain);
+        self.info.notes.extend(info.notes);
+        self.sources.extend(parent.sources);
+        self
+    }
 }
 
 /// Why an image was not opened. The text says where, wanted and found; [`OpenError::next`] says what to do.
@@ -107,6 +208,16 @@ pub enum OpenError {
         /// What the user can do.
         next: String,
     },
+    /// A sound image that is not read here but through QEMU's block layer, one floor up.
+    #[error("{}: {what}, which is read only through QEMU's block layer", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        format: Format,
+        /// What it is.
+        what: String,
+    },
     /// The image contradicts itself or its format, or could not be read.
     #[error("{}: {format}: {source}", path.display())]
     Damaged {
@@ -129,6 +240,7 @@ impl OpenError {
                 "convert it with qemu-img to VHDX or raw; if it is a raw disk without a partition table, say so with --format raw"
             }
             OpenError::Refused { next, .. } => next,
+            OpenError::Foreign { .. } => "convert it first: qemu-img convert -O raw IN OUT",
             OpenError::Damaged { source: ReadError::Io { .. }, .. } => {
                 "check the storage the image lies on, then try again"
             }
@@ -139,27 +251,53 @@ impl OpenError {
     }
 }
 
-/// Open an image for reading.
+/// Open an image for reading, with parents only from its own folder.
+///
+/// # Errors
+/// As for [`open_through`].
+pub fn open(path: &Path, format: Option<Format>) -> Result<Opened, OpenError> {
+    open_through(path, format, &Gate::same_folder())
+}
+
+/// Open an image for reading; a parent named inside it must pass the gate.
 ///
 /// `format` demands a format; without it the content decides, and a file that is only recognisable as raw is refused when
 /// its name promises a container (a VHD that lost its footer looks like a raw disk).
 ///
 /// # Errors
-/// [`OpenError`]; nothing is ever read as if sound that is not: a dirty log, a missing parent and a truncated file are errors here,
-/// not later.
-pub fn open(path: &Path, format: Option<Format>) -> Result<Opened, OpenError> {
-    let source = Arc::new(SourceFile::open(path)?);
+/// [`OpenError`]; nothing is ever read as if sound that is not: a torn log, a missing parent and a truncated file are errors here,
+/// not later. [`OpenError::Foreign`] when QEMU's block layer must read it.
+pub fn open_through(path: &Path, format: Option<Format>, gate: &Gate) -> Result<Opened, OpenError> {
+    open_source(Arc::new(SourceFile::open(path)?), format, &mut Chain::new(gate))
+}
+
+/// The format of a file, by its content.
+///
+/// # Errors
+/// [`OpenError::Unknown`] when it is none of ours, [`OpenError::Refused`] when it is not safe to say.
+pub fn detect(source: &SourceFile) -> Result<Format, OpenError> {
+    detect::detect(source)
+}
+
+fn open_source(
+    source: Arc<SourceFile>,
+    format: Option<Format>,
+    chain: &mut Chain<'_>,
+) -> Result<Opened, OpenError> {
+    chain.enter(&source)?;
     let format = match format {
         Some(format) => format,
         None => detect::detect(&source)?,
     };
-    let (disk, info): (DiskRef, ContainerInfo) = match format {
-        Format::Raw => raw::open(&source)?,
-        Format::Vhd => vhd::open(&source)?,
-        Format::Vhdx => vhdx::open(&source)?,
-        Format::Qcow2 => qcow2::open_alone(&source)?,
-    };
-    Ok(Opened { disk, info, source })
+    match format {
+        Format::Raw => raw::open(&source),
+        Format::Vhd => vhd::open(&source, chain),
+        Format::Vhdx => vhdx::open(&source, chain),
+        Format::Qcow2 => qcow2::open_alone(&source),
+        Format::Vmdk => {
+            Err(OpenError::Foreign { path: source.path().to_path_buf(), format, what: "a VMDK".into() })
+        }
+    }
 }
 
 impl fmt::Display for Format {
@@ -169,6 +307,7 @@ impl fmt::Display for Format {
             Format::Vhd => "VHD",
             Format::Vhdx => "VHDX",
             Format::Qcow2 => "qcow2",
+            Format::Vmdk => "VMDK",
         })
     }
 }
@@ -181,7 +320,8 @@ impl FromStr for Format {
             "vhd" | "vpc" => Ok(Format::Vhd),
             "vhdx" => Ok(Format::Vhdx),
             "qcow2" => Ok(Format::Qcow2),
-            _ => Err(format!("no image format {text:?}, wanted raw, vhd, vhdx or qcow2")),
+            "vmdk" => Ok(Format::Vmdk),
+            _ => Err(format!("no image format {text:?}, wanted raw, vhd, vhdx, qcow2 or vmdk")),
         }
     }
 }

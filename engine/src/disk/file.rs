@@ -93,9 +93,21 @@ impl SourceFile {
     /// # Errors
     /// [`SourceError`] when the file cannot be opened or is neither a regular file nor a block device.
     pub fn open(path: &Path) -> Result<SourceFile, SourceError> {
+        SourceFile::open_with(path, OFlags::empty())
+    }
+
+    /// As [`SourceFile::open`], but a symbolic link is refused (`ELOOP`): for a path that no user gave.
+    ///
+    /// # Errors
+    /// As for [`SourceFile::open`].
+    pub fn open_itself(path: &Path) -> Result<SourceFile, SourceError> {
+        SourceFile::open_with(path, OFlags::NOFOLLOW)
+    }
+
+    fn open_with(path: &Path, more: OFlags) -> Result<SourceFile, SourceError> {
         let failed = |source: io::Error| SourceError::Open { path: path.to_path_buf(), source };
         // O_NONBLOCK changes nothing for files and disks, but keeps the open of a pipe from waiting for its writer.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | more;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
         let file = File::from(fd);
         let meta = file.metadata().map_err(failed)?;

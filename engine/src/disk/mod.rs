@@ -102,6 +102,27 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As for [`Disk::read_at`].
     fn next_extent(&self, from: ByteOffset) -> Result<Option<Extent>, ReadError>;
+
+    /// Where the bytes from `from` on lie in a file just as they are: the first stretch of them, at most `len` bytes (not 0), so that a copy
+    /// can be left to the kernel. `None` when they do not, or when nobody knows; they must then be read.
+    ///
+    /// # Errors
+    /// As for [`Disk::read_at`].
+    fn span_at(&self, from: ByteOffset, len: u64) -> Result<Option<FileSpan<'_>>, ReadError> {
+        let _ = (from, len);
+        Ok(None)
+    }
+}
+
+/// Bytes of a disk as they lie in a file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSpan<'a> {
+    /// The file.
+    pub file: &'a SourceFile,
+    /// Where in it, in bytes.
+    pub at: u64,
+    /// How many bytes; never 0.
+    pub len: u64,
 }
 
 /// How disks are passed about: views share what lies under them.

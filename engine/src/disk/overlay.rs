@@ -1,6 +1,6 @@
 //! Copy-on-write in memory: planned writes on top of a disk that nobody writes.
 
-use super::{Disk, DiskRef, Extent, ExtentKind, Geometry, ReadError};
+use super::{Disk, DiskRef, Extent, ExtentKind, FileSpan, Geometry, ReadError};
 use crate::units::{ByteLen, ByteOffset};
 use std::sync::Arc;
 
@@ -172,5 +172,15 @@ impl Disk for Overlay {
             return Ok(Some(Extent { at: from, len: ByteLen(stop - at), kind: e.kind }));
         }
         Ok(Some(Extent { at: from, len: ByteLen(limit - at), kind: ExtentKind::Hole }))
+    }
+
+    fn span_at(&self, from: ByteOffset, len: u64) -> Result<Option<FileSpan<'_>>, ReadError> {
+        let end = self.geometry.check(from, len)?;
+        let next = self.writes_behind(from.get()).first().map_or(end, |w| w.at.get());
+        let limit = next.min(end).min(self.base_len());
+        match limit.checked_sub(from.get()) {
+            Some(len) if len > 0 => self.base.span_at(from, len),
+            _ => Ok(None),
+        }
     }
 }

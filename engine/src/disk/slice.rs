@@ -1,6 +1,6 @@
 //! A window on a disk, such as a partition.
 
-use super::{Disk, DiskRef, Extent, Geometry, ReadError};
+use super::{Disk, DiskRef, Extent, FileSpan, Geometry, ReadError};
 use crate::units::{ByteLen, ByteOffset};
 
 /// Part of a disk as a disk of its own; offset 0 of the slice is `start` of the disk below.
@@ -44,5 +44,10 @@ impl Disk for Slice {
         };
         let below = self.base.next_extent(ByteOffset(self.start + from.get()))?;
         Ok(below.map(|e| Extent { at: from, len: ByteLen(e.len.get().min(left)), kind: e.kind }))
+    }
+
+    fn span_at(&self, from: ByteOffset, len: u64) -> Result<Option<FileSpan<'_>>, ReadError> {
+        self.geometry().check(from, len)?;
+        self.base.span_at(ByteOffset(self.start + from.get()), len)
     }
 }

@@ -47,7 +47,7 @@ fn a_disk_has_one_hash_in_every_container_and_another_after_one_changed_bit() {
 fn hashing_can_be_cancelled() {
     let bench = Bench::new();
     let found = opened(&bench.raw("disk.raw", 24));
-    let stop = hash::file(&found.source, &mut |p| {
+    let stop = hash::file(&found.sources[0], &mut |p| {
         if p.done > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert!(matches!(stop, Err(hash::HashError::Cancelled)), "{stop:?}");

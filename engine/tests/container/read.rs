@@ -17,7 +17,7 @@ fn check(format: &str, options: &str, expect: Format, layout: Layout) {
     same(&content(&*found.disk), &std::fs::read(&raw).expect("the raw disk"));
     let data = check_extents(&*found.disk);
     assert!(data > 0 && data <= found.info.allocated.get(), "{data} of {:?}", found.info);
-    found.source.unchanged().expect("reading changes nothing");
+    found.unchanged().expect("reading changes nothing");
 }
 
 #[test]
@@ -262,13 +262,13 @@ fn a_source_that_changed_is_noticed() {
     let bench = Bench::new();
     let raw = bench.raw("disk.raw", 12);
     let found = opened(&raw);
-    found.source.unchanged().expect("untouched");
+    found.unchanged().expect("untouched");
     patch(&raw, 5000, b"x");
-    let error = found.source.unchanged().expect_err("a write").to_string();
+    let error = found.unchanged().expect_err("a write").to_string();
     assert!(error.contains("changed while it was in use"), "{error}");
     let found = opened(&raw);
     std::fs::copy(&raw, bench.path("copy")).expect("a copy");
     std::fs::rename(bench.path("copy"), &raw).expect("another file under the name");
-    let error = found.source.unchanged().expect_err("another file").to_string();
+    let error = found.unchanged().expect_err("another file").to_string();
     assert!(error.contains("inode") || error.contains("change time"), "{error}");
 }

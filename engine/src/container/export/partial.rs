@@ -1,12 +1,13 @@
 //! The file before it has its name.
 
-use super::{ExportError, ExportOptions};
+use super::{ExportError, ExportOptions, Storage};
+use crate::disk::FileSpan;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A file under a temporary name beside its final one. Removed when dropped, unless published.
@@ -141,6 +142,20 @@ impl Partial {
             io::ErrorKind::AlreadyExists => ExportError::Exists { path: self.out.clone() },
             _ => self.failed("naming", e),
         })
+    }
+}
+
+impl Storage for Partial {
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)
+    }
+
+    fn copy_at(&self, _at: u64, _from: FileSpan<'_>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
     }
 }
 

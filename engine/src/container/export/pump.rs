@@ -1,9 +1,9 @@
 //! Read and write at the same time: one thread fills buffers, another empties them.
 
-use super::{ExportError, Progress, Sink};
+use super::partial::Partial;
+use super::{ExportError, Progress, Sink, Storage};
 use crate::disk::{Disk, ExtentKind, ReadError};
 use crate::units::ByteOffset;
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -44,15 +44,15 @@ struct Step {
 /// Copy all data of `disk` into `sink`. Returns the bytes written.
 pub(super) fn pump(
     disk: &dyn Disk,
-    sink: &mut Sink,
-    file: &File,
+    sink: &mut dyn Sink,
+    out: &Partial,
     total: u64,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<u64, PumpError> {
     std::thread::scope(|scope| {
         let (full, to_write) = sync_channel::<Step>(QUEUE);
         let (empty, to_fill) = sync_channel::<Vec<u8>>(QUEUE + 2);
-        let writer = scope.spawn(move || drain(sink, file, &to_write, &empty));
+        let writer = scope.spawn(move || drain(sink, out, &to_write, &empty));
         let read = feed(disk, &full, &to_fill, total, progress);
         drop(full); // lets the writer come to its end
         let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
@@ -99,20 +99,28 @@ fn feed(
 }
 
 fn drain(
-    sink: &mut Sink,
-    file: &File,
+    sink: &mut dyn Sink,
+    out: &Partial,
     to_write: &Receiver<Step>,
     empty: &SyncSender<Vec<u8>>,
 ) -> io::Result<u64> {
     let (mut written, mut unflushed) = (0u64, 0u64);
     for step in to_write {
         for (start, end) in data_runs(&step.bytes, step.at) {
-            sink.write(file, step.at + start as u64, &step.bytes[start..end])?;
+            let mut piece = &step.bytes[start..end];
+            let mut at = step.at + start as u64;
+            while !piece.is_empty() {
+                let (place, len) = sink.place(out, at, piece.len() as u64)?;
+                let (now, rest) = piece.split_at(len as usize); // at most the piece
+                out.write_at(place, now)?;
+                at += len;
+                piece = rest;
+            }
             unflushed += (end - start) as u64;
             written += (end - start) as u64;
         }
         if unflushed >= FLUSH_EVERY {
-            file.sync_data()?;
+            out.file().sync_data()?;
             unflushed = 0;
         }
         let _ = empty.try_send(step.bytes); // a buffer that finds no place is freed

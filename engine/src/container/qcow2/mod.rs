@@ -6,9 +6,11 @@
 mod header;
 
 use self::header::{Header, read_header};
-use super::{ContainerInfo, Format, Layout, OpenError, corrupt, damaged, io_error, read_file, refused};
-use crate::disk::{Disk, DiskRef, Extent, ExtentKind, Geometry, ReadError, SourceFile};
-use crate::units::{ByteLen, ByteOffset, SectorSize};
+use super::mapped::{Map, Mapped, Place};
+use super::view::FileView;
+use super::{ContainerInfo, Format, Layout, OpenError, Opened, corrupt, damaged, read_file, refused};
+use crate::disk::{DiskRef, Geometry, ReadError, SourceFile};
+use crate::units::{ByteLen, SectorSize};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -31,12 +33,11 @@ const ZERO: u64 = 1;
 pub fn open_child(path: &Path, backing: DiskRef) -> Result<DiskRef, OpenError> {
     let source = Arc::new(SourceFile::open(path)?);
     let sector = backing.geometry().sector;
-    let (disk, _) = open_with(&source, Some(backing), sector)?;
-    Ok(disk)
+    open_with(&source, Some(backing), sector).map(|opened| opened.disk)
 }
 
 /// Open an image that was given. One with a backing file is refused.
-pub(super) fn open_alone(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo), OpenError> {
+pub(super) fn open_alone(source: &Arc<SourceFile>) -> Result<Opened, OpenError> {
     open_with(source, None, SectorSize::B512)
 }
 
@@ -44,7 +45,7 @@ fn open_with(
     source: &Arc<SourceFile>,
     backing: Option<DiskRef>,
     sector: SectorSize,
-) -> Result<(DiskRef, ContainerInfo), OpenError> {
+) -> Result<Opened, OpenError> {
     let bad = damaged(source, Format::Qcow2);
     let header = read_header(source).map_err(&bad)?;
     if let Some(feature) = header.refused_feature {
@@ -60,21 +61,11 @@ fn open_with(
         return Err(bad(corrupt("qcow2 header size", 24, wanted, header.len)));
     }
     let geometry = Geometry { len: ByteLen(header.len), sector };
-    let disk = Qcow2Disk::open(source, header, geometry, backing).map_err(&bad)?;
-    let allocated = disk.check().map_err(&bad)?;
-    let info = ContainerInfo {
-        format: Format::Qcow2,
-        layout: Layout::Dynamic,
-        virtual_len: geometry.len,
-        allocated: ByteLen(allocated),
-        sector,
-        physical_sector: None,
-        block_size: Some(disk.header.cluster_size()),
-        file_len: ByteLen(source.len()),
-        disk_id: None,
-        creator: None,
-    };
-    Ok((Arc::new(disk), info))
+    let map = Qcow2Map::open(source, header, geometry).map_err(&bad)?;
+    let mut info = ContainerInfo::new(Format::Qcow2, Layout::Dynamic, geometry, source.len());
+    info.allocated = ByteLen(map.check().map_err(&bad)?);
+    info.block_size = Some(map.header.cluster_size());
+    Ok(Opened { disk: Arc::new(Mapped::new(map, backing)), info, sources: vec![source.clone()] })
 }
 
 /// What the tables say about a cluster.
@@ -86,24 +77,18 @@ enum Cluster {
 }
 
 #[derive(Debug)]
-struct Qcow2Disk {
-    source: Arc<SourceFile>,
+struct Qcow2Map {
+    view: FileView,
     header: Header,
     geometry: Geometry,
-    backing: Option<DiskRef>,
     /// Offset of each L2 table, 0 for none.
     l1: Vec<u64>,
     /// The L2 table looked at last, by its index in `l1`.
     l2: Mutex<Option<(usize, Vec<u64>)>>,
 }
 
-impl Qcow2Disk {
-    fn open(
-        source: &Arc<SourceFile>,
-        header: Header,
-        geometry: Geometry,
-        backing: Option<DiskRef>,
-    ) -> Result<Qcow2Disk, ReadError> {
+impl Qcow2Map {
+    fn open(source: &Arc<SourceFile>, header: Header, geometry: Geometry) -> Result<Qcow2Map, ReadError> {
         let mut bytes = vec![0; header.l1_len * 8]; // bounded by `read_header`
         read_file(source, header.l1_at, &mut bytes)?;
         let mut l1 = Vec::with_capacity(header.l1_len);
@@ -120,7 +105,8 @@ impl Qcow2Disk {
             }
             l1.push(table);
         }
-        Ok(Qcow2Disk { source: source.clone(), header, geometry, backing, l1, l2: Mutex::new(None) })
+        let view = FileView::plain(source.clone());
+        Ok(Qcow2Map { view, header, geometry, l1, l2: Mutex::new(None) })
     }
 
     /// Look at every entry once. Returns the bytes of the disk that are stored.
@@ -151,7 +137,7 @@ impl Qcow2Disk {
 
     fn read_l2(&self, at: u64) -> Result<Vec<u64>, ReadError> {
         let mut bytes = vec![0; self.header.cluster_size() as usize]; // at most 2 MiB
-        read_file(&self.source, at, &mut bytes)?;
+        self.view.read(at, &mut bytes)?;
         Ok(be64(&bytes).collect())
     }
 
@@ -177,8 +163,8 @@ impl Qcow2Disk {
         }
         let size = self.header.cluster_size();
         // QEMU ends the file where the last cluster's bytes end, which may be within the cluster; not before its begin.
-        if !data.is_multiple_of(size) || data >= self.source.len() {
-            let wanted = format!("a cluster within the file's {:#x} bytes", self.source.len());
+        if !data.is_multiple_of(size) || data >= self.view.len() {
+            let wanted = format!("a cluster within the file's {:#x} bytes", self.view.len());
             return Err(corrupt("L2 entry", at, wanted, format!("{data:#x}")));
         }
         Ok(Cluster::Stored(data))
@@ -197,80 +183,35 @@ impl Qcow2Disk {
         let entry = cached.as_ref().and_then(|(_, table)| table.get(j as usize)).copied().unwrap_or_default();
         self.decode(entry, table_at + j * 8)
     }
-
-    fn read_backing(&self, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        let len = self.backing.as_ref().map_or(0, |b| b.geometry().len.get());
-        let below = len.saturating_sub(at).min(buf.len() as u64) as usize;
-        let (head, tail) = buf.split_at_mut(below);
-        if let Some(backing) = self.backing.as_ref().filter(|_| !head.is_empty()) {
-            backing.read_at(ByteOffset(at), head)?;
-        }
-        tail.fill(0);
-        Ok(())
-    }
-
-    fn read_cluster(&self, at: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        let available = self.source.len().saturating_sub(at).min(buf.len() as u64) as usize;
-        let (head, tail) = buf.split_at_mut(available);
-        self.source.read_exact_at(at, head).map_err(|e| io_error(&self.source, at, e))?;
-        tail.fill(0);
-        Ok(())
-    }
 }
 
-impl Disk for Qcow2Disk {
+impl Map for Qcow2Map {
     fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.geometry.check(at, buf.len() as u64)?;
-        let size = self.header.cluster_size();
-        let (mut at, mut rest) = (at.get(), buf);
-        while !rest.is_empty() {
-            let skip = at % size;
-            let n = rest.len().min((size - skip) as usize);
-            let (piece, behind) = rest.split_at_mut(n);
-            match self.cluster(at / size)? {
-                Cluster::Stored(data) => self.read_cluster(data + skip, piece)?,
-                Cluster::Zero => piece.fill(0),
-                Cluster::Absent => self.read_backing(at, piece)?,
-            }
-            at += n as u64;
-            rest = behind;
-        }
-        Ok(())
+    fn view(&self) -> &FileView {
+        &self.view
     }
 
-    fn next_extent(&self, from: ByteOffset) -> Result<Option<Extent>, ReadError> {
-        let (at, end) = (from.get(), self.geometry.len.get());
-        if at >= end {
-            return Ok(None);
-        }
+    fn place(&self, at: u64) -> Result<(Place, u64), ReadError> {
         let size = self.header.cluster_size();
-        let same = |a: Cluster, b: Cluster| std::mem::discriminant(&a) == std::mem::discriminant(&b);
-        let mut index = at / size;
-        let first = self.cluster(index)?;
-        let below = match (&self.backing, first) {
-            (Some(backing), Cluster::Absent) => backing.next_extent(from)?,
-            _ => None,
-        };
-        // No further than the backing's extent: a long run of absent clusters is looked at once, not once per extent below.
-        let limit = below.map_or(end, |e| at.saturating_add(e.len.get()).min(end));
-        let mut stop = at;
-        while stop < limit && same(self.cluster(index)?, first) {
-            // A missing L2 table stands for all its clusters.
-            let per_table = size / 8;
-            let absent_table = self.l1.get((index / per_table) as usize).is_none_or(|at| *at == 0);
-            index = if absent_table { (index / per_table + 1) * per_table } else { index + 1 };
-            stop = index.saturating_mul(size).min(limit);
-        }
-        let kind = match first {
-            Cluster::Stored(_) => ExtentKind::Data,
-            Cluster::Zero => ExtentKind::Zero,
-            Cluster::Absent => below.map_or(ExtentKind::Hole, |e| e.kind),
-        };
-        Ok(Some(Extent { at: from, len: ByteLen(stop - at), kind }))
+        let skip = at % size;
+        Ok(match self.cluster(at / size)? {
+            // What the file lacks of its last cluster reads as zeros.
+            Cluster::Stored(data) => match self.view.len().saturating_sub(data).min(size).checked_sub(skip) {
+                Some(stored) if stored > 0 => (Place::Stored(data + skip), stored),
+                _ => (Place::Zero, size - skip),
+            },
+            Cluster::Zero => (Place::Zero, size - skip),
+            Cluster::Absent => {
+                // A missing L2 table stands for all its clusters.
+                let per_table = size * (size / 8);
+                let absent = self.l1.get((at / per_table) as usize).is_none_or(|table| *table == 0);
+                let span = if absent { per_table } else { size };
+                (Place::Absent, span - at % span)
+            }
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! Dynamic VHD, read only. Specification 1.0, "Dynamic Disk Header Format" and "Block Allocation Table and Data Blocks".
 
-use crate::container::{corrupt, io_error, read_file};
-use crate::disk::{Disk, Extent, ExtentKind, Geometry, ReadError, SourceFile};
-use crate::units::{ByteLen, ByteOffset};
+use crate::container::mapped::{Map, Place};
+use crate::container::view::FileView;
+use crate::container::{corrupt, read_file};
+use crate::disk::{Geometry, ReadError, SourceFile};
+use crate::units::ByteLen;
 use std::collections::HashSet;
 use std::sync::Arc;
 use zerocopy::big_endian::{U32, U64};
@@ -33,7 +35,7 @@ const _: () = assert!(size_of::<RawHeader>() == 1024);
 /// A dynamic VHD whose table was checked whole.
 #[derive(Debug)]
 pub(super) struct DynamicVhd {
-    source: Arc<SourceFile>,
+    view: FileView,
     geometry: Geometry,
     block_size: u64,
     bitmap_len: u64,
@@ -82,7 +84,8 @@ impl DynamicVhd {
         let mut table = vec![0; blocks as usize * 4]; // at most ENTRIES_MAX entries
         read_file(source, raw.table_offset.get(), &mut table)?;
         let table: Vec<u32> = table.as_chunks::<4>().0.iter().map(|b| u32::from_be_bytes(*b)).collect();
-        let disk = DynamicVhd { source: source.clone(), geometry, block_size, bitmap_len, table };
+        let disk =
+            DynamicVhd { view: FileView::plain(source.clone()), geometry, block_size, bitmap_len, table };
         disk.check_table(raw.table_offset.get())?;
         Ok(disk)
     }
@@ -95,8 +98,8 @@ impl DynamicVhd {
             let stored = self.block_size.min(self.geometry.len.get() - block * self.block_size);
             let end = at + self.bitmap_len + stored; // a 32-bit sector number keeps this far below 2^64
             let entry_at = table_at.saturating_add(block * 4);
-            if end > self.source.len() {
-                let wanted = format!("block {block} to end within the file's {:#x} bytes", self.source.len());
+            if end > self.view.len() {
+                let wanted = format!("block {block} to end within the file's {:#x} bytes", self.view.len());
                 return Err(corrupt(
                     "VHD block table entry",
                     entry_at,
@@ -134,44 +137,19 @@ impl DynamicVhd {
     }
 }
 
-impl Disk for DynamicVhd {
+impl Map for DynamicVhd {
     fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.geometry.check(at, buf.len() as u64)?;
-        let (mut at, mut rest) = (at.get(), buf);
-        while !rest.is_empty() {
-            let skip = at % self.block_size;
-            let n = rest.len().min((self.block_size - skip) as usize);
-            let (piece, behind) = rest.split_at_mut(n);
-            match self.data_at(at / self.block_size) {
-                Some(data) => self
-                    .source
-                    .read_exact_at(data + skip, piece)
-                    .map_err(|e| io_error(&self.source, data + skip, e))?,
-                None => piece.fill(0),
-            }
-            at += n as u64;
-            rest = behind;
-        }
-        Ok(())
+    fn view(&self) -> &FileView {
+        &self.view
     }
 
-    fn next_extent(&self, from: ByteOffset) -> Result<Option<Extent>, ReadError> {
-        let (at, end) = (from.get(), self.geometry.len.get());
-        if at >= end {
-            return Ok(None);
-        }
-        let mut block = at / self.block_size;
-        let used = self.data_at(block).is_some();
-        let kind = if used { ExtentKind::Data } else { ExtentKind::Hole };
-        let mut stop = at;
-        while stop < end && self.data_at(block).is_some() == used {
-            block += 1;
-            stop = (block * self.block_size).min(end);
-        }
-        Ok(Some(Extent { at: from, len: ByteLen(stop - at), kind }))
+    fn place(&self, at: u64) -> Result<(Place, u64), ReadError> {
+        let skip = at % self.block_size;
+        let place =
+            self.data_at(at / self.block_size).map_or(Place::Absent, |data| Place::Stored(data + skip));
+        Ok((place, self.block_size - skip))
     }
 }

@@ -6,35 +6,30 @@ mod footer;
 
 pub use footer::{Chs, DiskType, FOOTER_LEN, Footer, chs_for, fixed_footer};
 
-use super::raw::RawDisk;
-use super::{ContainerInfo, Format, Layout, OpenError, corrupt, damaged, printable, read_file, refused};
+use super::gate::Chain;
+use super::mapped::Mapped;
+use super::raw::RawMap;
+use super::{
+    ContainerInfo, Format, Layout, OpenError, Opened, corrupt, damaged, printable, read_file, refused,
+};
 use crate::disk::{DiskRef, Geometry, ReadError, SourceFile};
 use crate::units::{ByteLen, SectorSize};
 use std::sync::Arc;
 
-pub(super) fn open(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo), OpenError> {
+pub(super) fn open(source: &Arc<SourceFile>, _chain: &mut Chain<'_>) -> Result<Opened, OpenError> {
     let bad = damaged(source, Format::Vhd);
     let (footer, footer_at) = find_footer(source).map_err(&bad)?;
     let geometry = Geometry { len: ByteLen(footer.current_size), sector: SectorSize::B512 };
-    let mut info = ContainerInfo {
-        format: Format::Vhd,
-        layout: Layout::Fixed,
-        virtual_len: geometry.len,
-        allocated: ByteLen(0),
-        sector: geometry.sector,
-        physical_sector: None,
-        block_size: None,
-        file_len: ByteLen(source.len()),
-        disk_id: Some(footer.unique_id),
-        creator: printable(footer.creator_app.map(char::from)),
-    };
+    let mut info = ContainerInfo::new(Format::Vhd, Layout::Fixed, geometry, source.len());
+    info.disk_id = Some(footer.unique_id);
+    info.creator = printable(footer.creator_app.map(char::from));
     let disk: DiskRef = match footer.disk_type {
         DiskType::Fixed => {
             if footer.current_size > footer_at {
                 let wanted = format!("{} bytes of data before the footer", footer.current_size);
                 return Err(bad(corrupt("VHD footer current size", footer_at, wanted, footer_at)));
             }
-            let disk = RawDisk::new(source.clone(), geometry);
+            let disk = Mapped::new(RawMap::new(source.clone(), geometry), None);
             info.allocated = ByteLen(disk.stored_bytes().map_err(&bad)?);
             Arc::new(disk)
         }
@@ -43,7 +38,7 @@ pub(super) fn open(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo),
             info.layout = Layout::Dynamic;
             info.block_size = Some(disk.block_size());
             info.allocated = disk.allocated();
-            Arc::new(disk)
+            Arc::new(Mapped::new(disk, None))
         }
         DiskType::Differencing => {
             return Err(refused(
@@ -53,7 +48,7 @@ pub(super) fn open(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo),
             ));
         }
     };
-    Ok((disk, info))
+    Ok(Opened { disk, info, sources: vec![source.clone()] })
 }
 
 /// The footer at the end; for a dynamic VHD also the copy at the beginning, when the one at the end is damaged.

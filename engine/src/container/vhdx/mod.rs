@@ -20,13 +20,15 @@ use self::bat::{Bat, Block};
 use self::header::{read_header, read_identifier, read_regions};
 use self::metadata::read_metadata;
 use self::space::Space;
-use super::{ContainerInfo, Format, OpenError, damaged, io_error, refused};
-use crate::disk::file::Stored;
-use crate::disk::{Disk, DiskRef, Extent, ExtentKind, Geometry, ReadError, SourceFile};
-use crate::units::{ByteLen, ByteOffset};
+use super::gate::Chain;
+use super::mapped::{Map, Mapped, Place};
+use super::view::FileView;
+use super::{ContainerInfo, Format, LogState, OpenError, Opened, damaged, refused};
+use crate::disk::{Geometry, ReadError, SourceFile};
+use crate::units::ByteLen;
 use std::sync::Arc;
 
-pub(super) fn open(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo), OpenError> {
+pub(super) fn open(source: &Arc<SourceFile>, _chain: &mut Chain<'_>) -> Result<Opened, OpenError> {
     let bad = damaged(source, Format::Vhdx);
     let creator = read_identifier(source).map_err(&bad)?;
     let header = read_header(source).map_err(&bad)?;
@@ -54,91 +56,43 @@ pub(super) fn open(source: &Arc<SourceFile>) -> Result<(DiskRef, ContainerInfo),
     let bat = Bat::new(regions.bat, &metadata, source.len()).map_err(&bad)?;
     let allocated = bat.check(source, &mut space).map_err(&bad)?;
     let geometry = Geometry { len: ByteLen(metadata.virtual_len), sector: metadata.sector };
-    let info = ContainerInfo {
-        format: Format::Vhdx,
-        layout: metadata.layout,
-        virtual_len: geometry.len,
-        allocated: ByteLen(allocated),
-        sector: metadata.sector,
-        physical_sector: Some(metadata.physical_sector),
-        block_size: Some(metadata.block_size),
-        file_len: ByteLen(source.len()),
-        disk_id: Some(metadata.disk_id),
-        creator,
-    };
-    Ok((Arc::new(VhdxDisk { source: source.clone(), geometry, bat }), info))
+    let mut info = ContainerInfo::new(Format::Vhdx, metadata.layout, geometry, source.len());
+    info.allocated = ByteLen(allocated);
+    info.physical_sector = Some(metadata.physical_sector);
+    info.block_size = Some(metadata.block_size);
+    info.disk_id = Some(metadata.disk_id);
+    info.creator = creator;
+    info.log = Some(LogState::Clean);
+    let map = VhdxMap { source: source.clone(), view: FileView::plain(source.clone()), geometry, bat };
+    Ok(Opened { disk: Arc::new(Mapped::new(map, None)), info, sources: vec![source.clone()] })
 }
 
 /// A clean VHDX without parent whose tables were checked whole.
 #[derive(Debug)]
-struct VhdxDisk {
+struct VhdxMap {
     source: Arc<SourceFile>,
+    view: FileView,
     geometry: Geometry,
     bat: Bat,
 }
 
-impl Disk for VhdxDisk {
+impl Map for VhdxMap {
     fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.geometry.check(at, buf.len() as u64)?;
-        let block_size = self.bat.block_size;
-        let (mut at, mut rest) = (at.get(), buf);
-        while !rest.is_empty() {
-            let skip = at % block_size;
-            let n = rest.len().min((block_size - skip) as usize);
-            let (piece, behind) = rest.split_at_mut(n);
-            match self.bat.block(&self.source, at / block_size)? {
-                Block::Stored(data) => {
-                    // `block` has checked that the block ends within the file.
-                    let from = data + skip;
-                    self.source.read_exact_at(from, piece).map_err(|e| io_error(&self.source, from, e))?;
-                }
-                Block::Absent | Block::Zero => piece.fill(0),
-            }
-            at += n as u64;
-            rest = behind;
-        }
-        Ok(())
+    fn view(&self) -> &FileView {
+        &self.view
     }
 
-    fn next_extent(&self, from: ByteOffset) -> Result<Option<Extent>, ReadError> {
-        let (at, end) = (from.get(), self.geometry.len.get());
-        if at >= end {
-            return Ok(None);
-        }
+    fn place(&self, at: u64) -> Result<(Place, u64), ReadError> {
         let block_size = self.bat.block_size;
-        let mut window = self.bat.lock();
-        let mut block = at / block_size;
-        let first = self.bat.block_in(&self.source, block, &mut window)?;
-        if let Block::Stored(data) = first {
-            drop(window);
-            return self.stored_extent(at, block, data).map(Some);
-        }
-        let mut stop = at;
-        while block < self.bat.blocks && self.bat.block_in(&self.source, block, &mut window)? == first {
-            block += 1;
-            stop = block.saturating_mul(block_size).min(end);
-        }
-        let kind = if first == Block::Zero { ExtentKind::Zero } else { ExtentKind::Hole };
-        Ok(Some(Extent { at: from, len: ByteLen(stop - at), kind }))
-    }
-}
-
-impl VhdxDisk {
-    /// A stored block, or a part of it: where the file has a hole the block reads as zeros without being read.
-    fn stored_extent(&self, at: u64, block: u64, data: u64) -> Result<Extent, ReadError> {
-        let skip = at - block * self.bat.block_size;
-        let left = self.bat.bytes_in(block) - skip;
-        let from = data + skip;
-        let found = self.source.next_stored(from).map_err(|e| io_error(&self.source, from, e))?;
-        let (len, kind) = match found {
-            Some((len, Stored::Hole)) => (len.min(left), ExtentKind::Zero),
-            Some((len, Stored::Data)) => (len.min(left), ExtentKind::Data),
-            None => (left, ExtentKind::Data),
+        let skip = at % block_size;
+        let place = match self.bat.block(&self.source, at / block_size)? {
+            Block::Stored(data) => Place::Stored(data + skip),
+            Block::Absent => Place::Absent,
+            Block::Zero => Place::Zero,
         };
-        Ok(Extent { at: ByteOffset(at), len: ByteLen(len), kind })
+        Ok((place, block_size - skip))
     }
 }

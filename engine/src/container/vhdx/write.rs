@@ -9,11 +9,10 @@ use super::format::{
     REGION_TABLES_AT, RawHeader, RawItem, RawMetadataTable, RawRegion, RawRegionTable, SECTORS_PER_CHUNK,
     SIGNATURE, TABLE_LEN, VIRTUAL_LEN_MAX, checksum,
 };
+use crate::container::export::{Sink, Storage};
 use crate::disk::Geometry;
 use crate::table::guid::Guid;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -68,34 +67,7 @@ impl VhdxWriter {
         })
     }
 
-    /// Bytes of everything that is not payload.
-    pub(in crate::container) fn overhead(&self) -> u64 {
-        BAT_AT + self.bat_len
-    }
-
-    /// Write `bytes`, which lie at `at` on the disk. Calls must come in ascending order.
-    pub(in crate::container) fn write(
-        &mut self,
-        file: &File,
-        mut at: u64,
-        mut bytes: &[u8],
-    ) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let (block, skip) = (at / BLOCK_SIZE, at % BLOCK_SIZE);
-            let n = bytes.len().min((BLOCK_SIZE - skip) as usize);
-            let (piece, behind) = bytes.split_at(n);
-            let place = match self.current {
-                Some((current, place)) if current == block => place,
-                _ => self.allocate(file, block)?,
-            };
-            file.write_all_at(piece, place + skip)?;
-            at += n as u64;
-            bytes = behind;
-        }
-        Ok(())
-    }
-
-    fn allocate(&mut self, file: &File, block: u64) -> io::Result<u64> {
+    fn allocate(&mut self, file: &dyn Storage, block: u64) -> io::Result<u64> {
         let place = self.end;
         self.end += BLOCK_SIZE;
         self.current = Some((block, place));
@@ -111,45 +83,9 @@ impl VhdxWriter {
         Ok(place)
     }
 
-    fn flush_bat(&mut self, file: &File) -> io::Result<()> {
+    fn flush_bat(&mut self, file: &dyn Storage) -> io::Result<()> {
         let batch: Vec<U64> = self.bat_batch.drain(..).map(U64::new).collect();
-        file.write_all_at(batch.as_bytes(), BAT_AT + self.bat_first * 8)
-    }
-
-    /// Write what is left: table, metadata, regions, headers, identifier. Returns the length of the file.
-    pub(in crate::container) fn finish(mut self, file: &File) -> io::Result<u64> {
-        self.flush_bat(file)?;
-        file.set_len(self.end)?;
-        self.write_metadata(file)?;
-        let mut table = vec![0; TABLE_LEN];
-        let regions = [(REGION_BAT, BAT_AT, self.bat_len), (REGION_METADATA, METADATA_AT, MIB)];
-        put(
-            &mut table,
-            0,
-            &RawRegionTable {
-                signature: *b"regi",
-                checksum: U32::new(0),
-                entry_count: U32::new(regions.len() as u32),
-                reserved: U32::new(0),
-            },
-        );
-        for (i, (guid, at, len)) in regions.into_iter().enumerate() {
-            let len = U32::new(len as u32); // at most 513 MiB
-            let region = RawRegion { guid: guid.to_disk(), at: U64::new(at), len, required: U32::new(1) };
-            put(&mut table, 16 + i * 32, &region);
-        }
-        let crc = checksum(&table);
-        put(&mut table, 4, &U32::new(crc));
-        for at in REGION_TABLES_AT {
-            file.write_all_at(&table, at)?;
-        }
-        for (sequence, at) in (1..).zip(HEADERS_AT) {
-            file.write_all_at(&self.header(sequence), at)?;
-        }
-        let mut identifier = Vec::from(SIGNATURE);
-        identifier.extend(CREATOR.encode_utf16().flat_map(u16::to_le_bytes));
-        file.write_all_at(&identifier, 0)?;
-        Ok(self.end)
+        file.write_at(BAT_AT + self.bat_first * 8, batch.as_bytes())
     }
 
     fn header(&self, sequence: u64) -> Vec<u8> {
@@ -176,7 +112,7 @@ impl VhdxWriter {
         header
     }
 
-    fn write_metadata(&self, file: &File) -> io::Result<()> {
+    fn write_metadata(&self, file: &dyn Storage) -> io::Result<()> {
         let sector = u32::from(self.geometry.sector);
         let required = ITEM_IS_REQUIRED;
         let parameters = [(BLOCK_SIZE as u32).to_le_bytes(), [0; 4]].concat(); // no flags: dynamic, no parent
@@ -218,7 +154,57 @@ impl VhdxWriter {
             values.extend(value);
         }
         table.extend(values);
-        file.write_all_at(&table, METADATA_AT)
+        file.write_at(METADATA_AT, &table)
+    }
+}
+
+impl Sink for VhdxWriter {
+    fn overhead(&self) -> u64 {
+        BAT_AT + self.bat_len
+    }
+
+    fn place(&mut self, out: &dyn Storage, at: u64, len: u64) -> io::Result<(u64, u64)> {
+        let (block, skip) = (at / BLOCK_SIZE, at % BLOCK_SIZE);
+        let place = match self.current {
+            Some((current, place)) if current == block => place,
+            _ => self.allocate(out, block)?,
+        };
+        Ok((place + skip, len.min(BLOCK_SIZE - skip)))
+    }
+
+    fn finish(mut self: Box<Self>, file: &dyn Storage) -> io::Result<u64> {
+        self.flush_bat(file)?;
+        file.set_len(self.end)?;
+        self.write_metadata(file)?;
+        let mut table = vec![0; TABLE_LEN];
+        let regions = [(REGION_BAT, BAT_AT, self.bat_len), (REGION_METADATA, METADATA_AT, MIB)];
+        put(
+            &mut table,
+            0,
+            &RawRegionTable {
+                signature: *b"regi",
+                checksum: U32::new(0),
+                entry_count: U32::new(regions.len() as u32),
+                reserved: U32::new(0),
+            },
+        );
+        for (i, (guid, at, len)) in regions.into_iter().enumerate() {
+            let len = U32::new(len as u32); // at most 513 MiB
+            let region = RawRegion { guid: guid.to_disk(), at: U64::new(at), len, required: U32::new(1) };
+            put(&mut table, 16 + i * 32, &region);
+        }
+        let crc = checksum(&table);
+        put(&mut table, 4, &U32::new(crc));
+        for at in REGION_TABLES_AT {
+            file.write_at(at, &table)?;
+        }
+        for (sequence, at) in (1..).zip(HEADERS_AT) {
+            file.write_at(at, &self.header(sequence))?;
+        }
+        let mut identifier = Vec::from(SIGNATURE);
+        identifier.extend(CREATOR.encode_utf16().flat_map(u16::to_le_bytes));
+        file.write_at(0, &identifier)?;
+        Ok(self.end)
     }
 }
 
