@@ -1,14 +1,18 @@
 //! Content hashes: of a file, to prove it untouched, and of a disk, to tell whether two containers hold the same.
 
 use crate::container::Progress;
+use crate::container::export::pump::is_zero;
 use crate::disk::{Disk, ExtentKind, ReadError, SourceFile};
 use crate::units::ByteOffset;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
 
 /// Bytes of one step between two calls of the progress callback, and the unit in which a disk is hashed.
 const STEP: u64 = 4 << 20;
+/// Most threads that hash a disk; more only wait for memory.
+const WORKERS_MAX: usize = 32;
 
 /// A BLAKE3 hash; serialized as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +28,9 @@ pub enum HashError {
     /// The callback asked to stop.
     #[error("cancelled")]
     Cancelled,
+    /// A hashing thread ended before its work was done.
+    #[error("a hashing thread panicked: there is no hash; this is a mistake in drill, please report it")]
+    Lost,
 }
 
 /// BLAKE3 of all bytes of a file, holes as the zeros they read as: the number `b3sum` prints.
@@ -54,9 +61,11 @@ pub fn file(
     Ok(ContentHash(*hasher.finalize().as_bytes()))
 }
 
-/// BLAKE3 of what a disk holds, whatever holds it: of its length and sector size, then of each 4 MiB step (aligned to its size) that is not
-/// all zero, its offset before it. Zeros count the same whether stored, flagged or absent, so a raw copy, a VHD and a VHDX of
-/// one disk have one hash, and empty terabytes cost nothing.
+/// BLAKE3 of what a disk holds, whatever holds it, on all cores: of its length and sector size, then of the offset and the BLAKE3 of each 4 MiB
+/// step (aligned to its size) that is not all zero. Zeros count the same whether stored, flagged or absent, so a raw copy, a VHD and a VHDX
+/// of one disk have one hash, and empty terabytes cost nothing.
+///
+/// `progress` counts bytes of the disk and is called on this thread.
 ///
 /// # Errors
 /// As for [`file()`].
@@ -67,35 +76,87 @@ pub fn disk(
     let geometry = disk.geometry();
     let total = geometry.len.get();
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"drill disk 1\0");
+    hasher.update(b"drill disk 2\0");
     hasher.update(&total.to_le_bytes());
     hasher.update(&geometry.sector.bytes().to_le_bytes());
-    let mut buf = Vec::new();
-    let mut at = 0;
-    while at < total {
-        if progress(Progress { done: at, total }).is_break() {
-            return Err(HashError::Cancelled);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    std::thread::scope(|scope| {
+        let (give, steps) = crossbeam_channel::bounded::<(u64, u64)>(workers);
+        let (tell, leaves) = crossbeam_channel::bounded(workers);
+        for _ in 0..workers {
+            let (steps, tell) = (steps.clone(), tell.clone());
+            scope.spawn(move || {
+                let mut buf = Vec::new();
+                for (at, len) in steps {
+                    if tell.send((at, leaf(disk, at, len, &mut buf))).is_err() {
+                        return; // nobody wants to know any more
+                    }
+                }
+            });
         }
-        let Some(extent) = disk.next_extent(ByteOffset(at))? else { break };
-        // `at` is always the begin of a step; one that holds any data is read whole.
-        let end = at.saturating_add(extent.len.get()).min(total);
-        if extent.kind != ExtentKind::Data {
-            let whole = end - end % STEP;
-            if end == total || whole > at {
-                at = if end == total { total } else { whole };
-                continue;
+        drop((steps, tell));
+        // Leaves come back in any order, and count in the order of the disk: `early` holds at most those of steps given out.
+        let (mut early, mut next) = (BTreeMap::new(), VecDeque::new());
+        let mut take = |at: u64, found: Leaf, next: &mut VecDeque<u64>| -> Result<(), HashError> {
+            early.insert(at, found);
+            while let Some(found) = next.front().and_then(|at| early.remove(at)) {
+                let at = next.pop_front().unwrap_or_default();
+                if let Some(hash) = found? {
+                    hasher.update(&at.to_le_bytes());
+                    hasher.update(hash.as_bytes());
+                }
             }
+            Ok(())
+        };
+        let mut at = 0;
+        while let Some((step, len)) = next_step(disk, at, total)? {
+            if progress(Progress { done: step, total }).is_break() {
+                return Err(HashError::Cancelled);
+            }
+            // Never more steps under way than the two queues and the workers hold: then no one waits for ever.
+            while next.len() >= workers * 2 {
+                let Ok((at, found)) = leaves.recv() else { break };
+                take(at, found, &mut next)?;
+            }
+            next.push_back(step);
+            if give.send((step, len)).is_err() {
+                break;
+            }
+            at = step + len;
         }
-        let n = (total - at).min(STEP);
-        buf.resize(n as usize, 0);
-        disk.read_at(ByteOffset(at), &mut buf)?;
-        if buf.iter().any(|b| *b != 0) {
-            hasher.update(&at.to_le_bytes());
-            hasher.update_rayon(&buf);
+        drop(give);
+        for (at, found) in &leaves {
+            take(at, found, &mut next)?;
         }
-        at += n;
+        if next.is_empty() { Ok(()) } else { Err(HashError::Lost) }
+    })?;
+    if progress(Progress { done: total, total }).is_break() {
+        return Err(HashError::Cancelled);
     }
     Ok(ContentHash(*hasher.finalize().as_bytes()))
+}
+
+/// What a worker found in one step: nothing when it is all zero.
+type Leaf = Result<Option<blake3::Hash>, ReadError>;
+
+fn leaf(disk: &dyn Disk, at: u64, len: u64, buf: &mut Vec<u8>) -> Leaf {
+    buf.resize(len as usize, 0); // at most STEP
+    disk.read_at(ByteOffset(at), buf)?;
+    Ok((!is_zero(buf)).then(|| blake3::hash(buf)))
+}
+
+/// The first step from `from`, a multiple of the step, that holds any data: its offset and length.
+fn next_step(disk: &dyn Disk, from: u64, total: u64) -> Result<Option<(u64, u64)>, HashError> {
+    let mut at = from;
+    while at < total {
+        let Some(extent) = disk.next_extent(ByteOffset(at))? else { break };
+        if extent.kind == ExtentKind::Data {
+            let step = at - at % STEP;
+            return Ok(Some((step, (total - step).min(STEP))));
+        }
+        at = at.saturating_add(extent.len.get());
+    }
+    Ok(None)
 }
 
 impl fmt::Display for ContentHash {

@@ -3,14 +3,20 @@
 //! The file grows under a temporary name in its own folder and takes its final name only when it is complete and on stable
 //! storage. An error, a cancel or a full disk leaves nothing behind; `kill -9` leaves a `.…drill-partial-PID`.
 
+mod pacer;
 mod partial;
-mod pump;
+#[cfg(test)]
+mod power_cut;
+pub(crate) mod pump;
 mod sink;
 
-use self::partial::Partial;
+pub(in crate::container) use self::partial::is_partial_name;
+use self::partial::{Partial, Target};
 pub(in crate::container) use self::sink::{Sink, Storage};
+use super::{Format, Gate};
 use crate::disk::file::Identity;
-use crate::disk::{Disk, ExtentKind, ReadError};
+use crate::disk::{Disk, ExtentKind, Geometry, ReadError};
+use crate::hash::{self, ContentHash, HashError};
 use crate::units::{ByteLen, ByteOffset};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -27,6 +33,8 @@ pub enum OutFormat {
     Raw,
     /// Hyper-V's, blocks as needed.
     DynamicVhdx,
+    /// QEMU's, clusters as needed, without a backing file.
+    Qcow2,
 }
 
 /// How to export.
@@ -40,12 +48,32 @@ pub struct ExportOptions {
     pub now: u64,
     /// Files that must not be replaced even with `overwrite`: the sources of the disk.
     pub protect: Vec<Identity>,
+    /// Whether the file is safe from a power cut when the export returns.
+    pub flush: Flush,
+    /// Read the new file back, before it gets its name, and take its hash.
+    pub hash: bool,
+}
+
+/// Whether an export waits for the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// The file gets its name only when it is on stable storage.
+    Durable,
+    /// The file is complete for every program, but after a power cut it may be damaged. For copies that are soon thrown away.
+    Never,
 }
 
 impl ExportOptions {
     /// Refuse an existing file.
     pub fn new(unique_id: [u8; 16], now: u64) -> ExportOptions {
-        ExportOptions { overwrite: false, unique_id, now, protect: Vec::new() }
+        ExportOptions {
+            overwrite: false,
+            unique_id,
+            now,
+            protect: Vec::new(),
+            flush: Flush::Durable,
+            hash: false,
+        }
     }
 }
 
@@ -71,6 +99,10 @@ pub struct Exported {
     pub file_len: ByteLen,
     /// Bytes that were written because they are not zero, in steps of 64 KiB.
     pub written: ByteLen,
+    /// What the new file holds, read back from it, if that was asked for: see [`hash::disk`].
+    pub hash: Option<ContentHash>,
+    /// What earlier exports to the same name left when they were killed, and this one removed.
+    pub cleared: Vec<PathBuf>,
 }
 
 /// Why there is no new file.
@@ -139,7 +171,7 @@ pub enum ExportError {
 /// Write `disk` to a new file `out`.
 ///
 /// `progress` is called before and after each step of at most 4 MiB; `Break` cancels. Time and space follow the bytes stored,
-/// not the length of the disk.
+/// not the length of the disk. What an export to the same name left when it was killed is removed first: an export always starts clean.
 ///
 /// # Errors
 /// [`ExportError`]; whatever it is, neither `out` nor a temporary file is left, and a file that was there is as it was.
@@ -155,18 +187,60 @@ pub fn export(
     partial::check_target(out, options)?;
     let total = data_bytes(disk, progress)?;
     partial::check_space(out, total.saturating_add(sink.overhead()))?;
-    let partial = Partial::create(out)?;
+    let cleared = partial::clear_left_overs(out)?;
+    let partial = Partial::create(out, options)?;
     let written =
         pump::pump(disk, &mut *sink, &partial, total, progress).map_err(|e| e.at(partial.path()))?;
     let file_len = sink.finish(&partial).map_err(|source| partial.failed("writing", source))?;
-    partial.publish(options)?;
+    let hash = if options.hash { Some(hash_of_copy(&partial, geometry, format, progress)?) } else { None };
+    partial::publish(&partial)?;
     Ok(Exported {
         path: out.to_path_buf(),
         format,
         virtual_len: geometry.len,
         file_len: ByteLen(file_len),
         written: ByteLen(written),
+        hash,
+        cleared,
     })
+}
+
+/// The hash of what was written, taken from its own bytes through the reader of its format.
+fn hash_of_copy(
+    partial: &Partial,
+    geometry: Geometry,
+    format: OutFormat,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<ContentHash, ExportError> {
+    let damaged =
+        |error: super::OpenError| partial.failed("reading back", io::Error::other(error.to_string()));
+    let copy = match format {
+        // Neither says how long its sectors are.
+        OutFormat::Qcow2 => super::qcow2::open_as(partial.path(), geometry.sector).map_err(damaged)?,
+        OutFormat::Raw => super::raw::open_as(partial.path(), geometry).map_err(damaged)?,
+        other => {
+            super::open_through(partial.path(), Some(other.container()), &Gate::closed())
+                .map_err(damaged)?
+                .disk
+        }
+    };
+    hash::disk(&*copy, progress).map_err(|e| match e {
+        HashError::Read(e) => partial.failed("reading back", io::Error::other(e.to_string())),
+        HashError::Cancelled => ExportError::Cancelled,
+        HashError::Lost => partial.failed("reading back", io::Error::other(HashError::Lost.to_string())),
+    })
+}
+
+impl OutFormat {
+    /// The format of the file, as it is read again.
+    pub fn container(self) -> Format {
+        match self {
+            OutFormat::FixedVhd => Format::Vhd,
+            OutFormat::Raw => Format::Raw,
+            OutFormat::DynamicVhdx => Format::Vhdx,
+            OutFormat::Qcow2 => Format::Qcow2,
+        }
+    }
 }
 
 /// Bytes in data extents.

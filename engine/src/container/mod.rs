@@ -13,7 +13,7 @@ pub mod vhd;
 pub mod vhdx;
 mod view;
 
-pub use export::{ExportError, ExportOptions, Exported, OutFormat, Progress, export};
+pub use export::{ExportError, ExportOptions, Exported, Flush, OutFormat, Progress, export};
 
 pub use gate::Gate;
 
@@ -285,6 +285,13 @@ fn open_source(
     chain: &mut Chain<'_>,
 ) -> Result<Opened, OpenError> {
     chain.enter(&source)?;
+    if format.is_none() && export::is_partial_name(source.path()) {
+        return Err(refused(
+            &source,
+            "an export that did not come to its end: the file is not whole",
+            "run the export again; it removes this file and starts clean",
+        ));
+    }
     let format = match format {
         Some(format) => format,
         None => detect::detect(&source)?,

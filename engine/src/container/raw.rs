@@ -3,8 +3,9 @@
 use super::mapped::{Map, Mapped, Place};
 use super::view::FileView;
 use super::{ContainerInfo, Format, Layout, OpenError, Opened, damaged};
-use crate::disk::{Disk, Geometry, ReadError, SourceFile};
+use crate::disk::{Disk, DiskRef, Geometry, ReadError, SourceFile};
 use crate::units::{ByteLen, SectorSize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The first `geometry.len` bytes of a file; what the last sector lacks reads as zeros.
@@ -32,6 +33,12 @@ pub(super) fn open(source: &Arc<SourceFile>) -> Result<Opened, OpenError> {
     let mut info = ContainerInfo::new(Format::Raw, Layout::Fixed, disk.geometry(), source.len());
     info.allocated = ByteLen(disk.stored_bytes().map_err(&bad)?);
     Ok(Opened { disk: Arc::new(disk), info, sources: vec![source.clone()] })
+}
+
+/// A raw file of which the caller knows the shape.
+pub(super) fn open_as(path: &Path, geometry: Geometry) -> Result<DiskRef, OpenError> {
+    let source = Arc::new(SourceFile::open(path)?);
+    Ok(Arc::new(Mapped::new(RawMap::new(source, geometry), None)))
 }
 
 fn sector_size(source: &SourceFile) -> Result<SectorSize, ReadError> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -184,6 +185,13 @@ impl SourceFile {
     /// What the system says; `UnexpectedEof` beyond the end.
     pub fn read_exact_at(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, at)
+    }
+
+    /// Tell the kernel that these bytes will be read soon. Only a hint: nothing waits, nothing can fail.
+    pub fn will_need(&self, at: u64, len: u64) {
+        if let Some(len) = NonZeroU64::new(len) {
+            let _ = rustix::fs::fadvise(&self.file, at, Some(len), rustix::fs::Advice::WillNeed);
+        }
     }
 
     /// Whether the bytes from `from` on are stored or a hole, and how many until that changes. `None` at the end. A file

@@ -1,21 +1,55 @@
 //! The file before it has its name.
 
-use super::{ExportError, ExportOptions, Storage};
+use super::pacer::Pacer;
+use super::{ExportError, ExportOptions, Flush, Storage};
 use crate::disk::FileSpan;
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A file under a temporary name beside its final one. Removed when dropped, unless published.
+/// What a temporary name has behind the final one; the number of the writing process follows.
+const MARK: &str = ".drill-partial-";
+/// Attempts to make the temporary file while other processes clear left-overs of the same name away.
+const ATTEMPTS: usize = 8;
+
+/// Where a finished export becomes a file that others see. Nothing written is safe before [`Target::flush`] has returned.
+pub(super) trait Target: Storage {
+    /// Wait until everything written is on stable storage.
+    fn flush(&self) -> Result<(), ExportError>;
+
+    /// Give the file its final name.
+    fn take_name(&self) -> Result<(), ExportError>;
+
+    /// Wait until the name is on stable storage.
+    fn flush_folder(&self) -> Result<(), ExportError>;
+}
+
+/// The only order in which a file may appear: first its bytes are safe, then it gets its name, then its name is safe.
+pub(super) fn publish(target: &dyn Target) -> Result<(), ExportError> {
+    target.flush()?;
+    target.take_name()?;
+    target.flush_folder()
+}
+
+/// Whether a file has the name of an export that did not come to its end.
+pub(in crate::container) fn is_partial_name(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy());
+    name.is_some_and(|n| n.starts_with('.') && n.contains(MARK))
+}
+
+/// A file under a temporary name beside its final one. Removed when dropped, unless it took its name.
 pub(super) struct Partial {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     out: PathBuf,
-    armed: bool,
+    options: ExportOptions,
+    pacer: Option<Pacer>,
+    named: Mutex<bool>,
 }
 
 /// Refuse a final name that is taken, is a source, or cannot be one.
@@ -69,30 +103,66 @@ fn folder(out: &Path) -> &Path {
     }
 }
 
-impl Partial {
-    /// Make `.<name>.drill-partial-<pid>` beside `out`.
-    pub(super) fn create(out: &Path) -> Result<Partial, ExportError> {
-        let mut name = OsString::from(".");
-        name.push(out.file_name().unwrap_or_default());
-        name.push(format!(".drill-partial-{}", std::process::id()));
-        let path = folder(out).join(name);
-        let failed = |doing, source| ExportError::Write { doing, path: path.clone(), source };
-        if let Ok(left) = OpenOptions::new().write(true).open(&path) {
-            // Left by a killed process that had our number, which in a container is likely; unless it is in use by another thread.
-            flock(&left, FlockOperation::NonBlockingLockExclusive)
-                .map_err(|e| failed("locking", e.into()))?;
-            std::fs::remove_file(&path).map_err(|e| failed("removing the left-over", e))?;
+/// Remove what exports to the same name left behind when they were killed; not what another process is writing now. Returns what was removed.
+pub(super) fn clear_left_overs(out: &Path) -> Result<Vec<PathBuf>, ExportError> {
+    let prefix = temporary_prefix(out);
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(folder(out)).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+            continue;
         }
-        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        let file = opened.map_err(|e| failed("creating", e))?;
-        let partial = Partial { file, path, out: out.to_path_buf(), armed: true };
-        flock(&partial.file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|e| partial.failed("locking", e.into()))?;
-        Ok(partial)
+        let failed = |doing, source| ExportError::Write { doing, path: path.clone(), source };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(left) = rustix::fs::open(&path, flags, Mode::empty()) else { continue };
+        match flock(&left, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                std::fs::remove_file(&path).map_err(|e| failed("removing the left-over", e))?;
+                removed.push(path);
+            }
+            // Another process writes it. One with our own number is another thread, and we would need the same name.
+            Err(e) if path.ends_with(temporary_name(out)) => return Err(failed("locking", e.into())),
+            Err(_) => {}
+        }
     }
+    Ok(removed)
+}
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
+fn temporary_prefix(out: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(out.file_name().unwrap_or_default());
+    name.push(MARK);
+    name
+}
+
+fn temporary_name(out: &Path) -> OsString {
+    let mut name = temporary_prefix(out);
+    name.push(std::process::id().to_string());
+    name
+}
+
+impl Partial {
+    /// Make `.<name>.drill-partial-<pid>` beside `out`, locked for as long as it is written.
+    pub(super) fn create(out: &Path, options: &ExportOptions) -> Result<Partial, ExportError> {
+        let path = folder(out).join(temporary_name(out));
+        let failed = |doing, source| ExportError::Write { doing, path: path.clone(), source };
+        for _ in 0..ATTEMPTS {
+            let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+            let file = Arc::new(opened.map_err(|e| failed("creating", e))?);
+            flock(&*file, FlockOperation::NonBlockingLockExclusive)
+                .map_err(|e| failed("locking", e.into()))?;
+            // Between making and locking it, another export to the same name may have taken it for a left-over.
+            if file.metadata().is_ok_and(|m| m.nlink() == 0) {
+                continue;
+            }
+            let pacer = match options.flush {
+                Flush::Durable => Some(Pacer::start(file.clone()).map_err(|e| failed("flushing", e))?),
+                Flush::Never => None,
+            };
+            let (out, options) = (out.to_path_buf(), options.clone());
+            return Ok(Partial { file, path, out, options, pacer, named: Mutex::new(false) });
+        }
+        Err(failed("creating", io::Error::other("other exports to the same name keep removing it")))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -103,29 +173,9 @@ impl Partial {
         ExportError::Write { doing, path: self.path.clone(), source }
     }
 
-    /// Flush, then take the final name, then flush the folder.
-    pub(super) fn publish(mut self, options: &ExportOptions) -> Result<(), ExportError> {
-        self.file.sync_all().map_err(|e| self.failed("flushing", e))?;
-        if options.overwrite {
-            // Looked at again: what was put there while we wrote may be a source.
-            check_target(&self.out, options)?;
-            std::fs::rename(&self.path, &self.out).map_err(|e| self.failed("naming", e))?;
-        } else {
-            self.rename_new()?;
-        }
-        self.armed = false;
-        let folder = folder(&self.out);
-        match File::open(folder).and_then(|f| f.sync_all()) {
-            // Some network file systems have nothing to flush in a folder and say so with EINVAL.
-            Err(e) if e.raw_os_error() != Some(Errno::INVAL.raw_os_error()) => {
-                let _ = std::fs::remove_file(&self.out);
-                Err(ExportError::Write {
-                    doing: "flushing the folder",
-                    path: folder.to_path_buf(),
-                    source: e,
-                })
-            }
-            _ => Ok(()),
+    fn wrote(&self, bytes: u64) {
+        if let Some(pacer) = &self.pacer {
+            pacer.wrote(bytes);
         }
     }
 
@@ -145,13 +195,72 @@ impl Partial {
     }
 }
 
-impl Storage for Partial {
-    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, at)
+impl Target for Partial {
+    fn flush(&self) -> Result<(), ExportError> {
+        let Some(pacer) = &self.pacer else { return Ok(()) };
+        // What the pacer's flushes met, no later flush of the same file reports again.
+        pacer.stop().and_then(|()| self.file.sync_all()).map_err(|e| self.failed("flushing", e))
     }
 
-    fn copy_at(&self, _at: u64, _from: FileSpan<'_>) -> io::Result<bool> {
-        Ok(false)
+    fn take_name(&self) -> Result<(), ExportError> {
+        if self.options.overwrite {
+            // Looked at again: what was put there while we wrote may be a source.
+            check_target(&self.out, &self.options)?;
+            std::fs::rename(&self.path, &self.out).map_err(|e| self.failed("naming", e))?;
+        } else {
+            self.rename_new()?;
+        }
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        Ok(())
+    }
+
+    fn flush_folder(&self) -> Result<(), ExportError> {
+        if self.options.flush == Flush::Never {
+            return Ok(());
+        }
+        let folder = folder(&self.out);
+        match File::open(folder).and_then(|f| f.sync_all()) {
+            // Some network file systems have nothing to flush in a folder and say so with EINVAL.
+            Err(e) if e.raw_os_error() != Some(Errno::INVAL.raw_os_error()) => {
+                let _ = std::fs::remove_file(&self.out);
+                let path = folder.to_path_buf();
+                Err(ExportError::Write { doing: "flushing the folder", path, source: e })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Storage for Partial {
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)?;
+        self.wrote(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn copy_at(&self, at: u64, from: FileSpan<'_>) -> io::Result<bool> {
+        let (mut source, mut target) = (from.at, at);
+        let end = from.at.saturating_add(from.len);
+        while source < end {
+            let left = usize::try_from(end - source).unwrap_or(usize::MAX);
+            match rustix::fs::copy_file_range(
+                from.file,
+                Some(&mut source),
+                &*self.file,
+                Some(&mut target),
+                left,
+            ) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.wrote(n as u64),
+                Err(Errno::INTR) => {}
+                // Two file systems, a block device, or a kernel that cannot: read and write instead.
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                    return Ok(false);
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(true)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -161,7 +270,7 @@ impl Storage for Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.armed {
+        if !*self.named.lock().unwrap_or_else(PoisonError::into_inner) {
             // Nobody is left to tell; a file that cannot be removed is found by its name.
             let _ = std::fs::remove_file(&self.path);
         }

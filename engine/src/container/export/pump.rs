@@ -1,22 +1,28 @@
-//! Read and write at the same time: one thread fills buffers, another empties them.
+//! Read and write at the same time: one thread finds data and places it, another puts it there.
+//!
+//! Bytes that lie in a file as they are stay out of memory: the kernel copies them, and shares the blocks where the file system can
+//! (`copy_file_range(2)`). Of those only the first bytes of each grain are looked at; a grain is read whole only when they are zero.
 
-use super::partial::Partial;
 use super::{ExportError, Progress, Sink, Storage};
-use crate::disk::{Disk, ExtentKind, ReadError};
+use crate::disk::{Disk, ExtentKind, FileSpan, ReadError, SourceFile};
 use crate::units::ByteOffset;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// Bytes of one step.
-const STEP: u64 = 4 << 20;
-/// Steps that may wait to be written.
-const QUEUE: usize = 3;
+/// Bytes between two calls of the progress callback, and most that one call of the kernel copies.
+const WINDOW: u64 = 4 << 20;
+/// Bytes of a buffer. Small enough that what was read is still in the processor's cache when it is written.
+const STEP: u64 = 512 << 10;
+/// Pieces that may wait to be written.
+const QUEUE: usize = 8;
 /// Zeros are looked for in pieces of this size; a smaller hole saves no space on common file systems.
-const GRAIN: usize = 64 << 10;
-/// Bytes written between flushes: small enough that no flush, not even the last, holds up a cancel for long.
-const FLUSH_EVERY: u64 = 64 << 20;
+const GRAIN: u64 = 64 << 10;
+/// Bytes looked at in the beginning of a grain before it is read whole.
+const PROBE: usize = 64;
+/// How far ahead of the copy the kernel is asked to read.
+const AHEAD: u64 = 16 << 20;
 
 pub(super) enum PumpError {
     Read(ReadError),
@@ -36,118 +42,245 @@ impl PumpError {
     }
 }
 
-struct Step {
-    at: u64,
-    bytes: Vec<u8>,
+/// Something to put into the new file.
+enum Job<'a> {
+    /// Bytes of another file.
+    Copy { to: u64, from: FileSpan<'a> },
+    /// Parts of a buffer: where each goes, and which bytes it has.
+    Write { bytes: Vec<u8>, parts: Vec<(u64, std::ops::Range<usize>)> },
 }
 
-/// Copy all data of `disk` into `sink`. Returns the bytes written.
+/// Copy all data of `disk` into `out`, where `sink` wants it. Returns the bytes written.
 pub(super) fn pump(
     disk: &dyn Disk,
     sink: &mut dyn Sink,
-    out: &Partial,
+    out: &dyn Storage,
     total: u64,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<u64, PumpError> {
     std::thread::scope(|scope| {
-        let (full, to_write) = sync_channel::<Step>(QUEUE);
+        let (full, to_write) = sync_channel::<Job<'_>>(QUEUE);
         let (empty, to_fill) = sync_channel::<Vec<u8>>(QUEUE + 2);
-        let writer = scope.spawn(move || drain(sink, out, &to_write, &empty));
-        let read = feed(disk, &full, &to_fill, total, progress);
+        let writer = scope.spawn(move || drain(out, &to_write, &empty));
+        let mut feeder = Feeder { sink, out, full: &full, to_fill: &to_fill, ahead: None, written: 0 };
+        let fed = feeder.feed(disk, total, progress);
+        let written = feeder.written;
         drop(full); // lets the writer come to its end
-        let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
-        match (read, written) {
+        let drained = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
+        match (fed, drained) {
             // A writer that failed is why the reader found the queue closed.
             (_, Err(error)) => Err(PumpError::Write(error)),
             (Err(error), _) => Err(error),
-            (Ok(()), Ok(written)) => Ok(written),
+            (Ok(()), Ok(())) => Ok(written),
         }
     })
 }
 
-fn feed(
-    disk: &dyn Disk,
-    full: &SyncSender<Step>,
-    to_fill: &Receiver<Vec<u8>>,
-    total: u64,
-    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(), PumpError> {
-    let (mut at, mut done) = (0u64, 0u64);
-    while let Some(extent) = disk.next_extent(ByteOffset(at)).map_err(PumpError::Read)? {
-        let end = at.saturating_add(extent.len.get());
-        while extent.kind == ExtentKind::Data && at < end {
+/// The reading side.
+struct Feeder<'p, 'a> {
+    sink: &'p mut dyn Sink,
+    out: &'p dyn Storage,
+    full: &'p SyncSender<Job<'a>>,
+    to_fill: &'p Receiver<Vec<u8>>,
+    /// The file that is being read ahead, and how far.
+    ahead: Option<(&'a SourceFile, u64)>,
+    written: u64,
+}
+
+/// The writer stopped; its own error says why.
+struct WriterGone;
+
+impl<'a> Feeder<'_, 'a> {
+    fn feed(
+        &mut self,
+        disk: &'a dyn Disk,
+        total: u64,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), PumpError> {
+        let (mut at, mut done) = (0u64, 0u64);
+        while let Some(extent) = disk.next_extent(ByteOffset(at)).map_err(PumpError::Read)? {
+            let end = at.saturating_add(extent.len.get());
+            while extent.kind == ExtentKind::Data && at < end {
+                if progress(Progress { done, total }).is_break() {
+                    return Err(PumpError::Cancelled);
+                }
+                // Windows end at multiples of their size, so pieces of one block meet in one window.
+                let len = (WINDOW - at % WINDOW).min(end - at);
+                if self.window(disk, at, len)?.is_err() {
+                    return Ok(());
+                }
+                at += len;
+                done = done.saturating_add(len);
+            }
+            at = end;
             if progress(Progress { done, total }).is_break() {
                 return Err(PumpError::Cancelled);
             }
-            // Steps end at multiples of their size, so pieces of the same block meet in one step.
-            let len = (STEP - at % STEP).min(end - at);
-            let mut bytes = to_fill.try_recv().unwrap_or_default();
-            bytes.resize(len as usize, 0);
-            disk.read_at(ByteOffset(at), &mut bytes).map_err(PumpError::Read)?;
-            if full.send(Step { at, bytes }).is_err() {
-                return Ok(()); // the writer stopped; its error says why
-            }
-            at += len;
-            done = done.saturating_add(len);
         }
-        at = end;
-        if progress(Progress { done, total }).is_break() {
-            return Err(PumpError::Cancelled);
+        Ok(())
+    }
+
+    /// All of one window; its pieces come from files or from memory.
+    fn window(&mut self, disk: &'a dyn Disk, at: u64, len: u64) -> Result<Result<(), WriterGone>, PumpError> {
+        let mut done = 0;
+        while done < len {
+            let (from, left) = (at + done, len - done);
+            let sent = match disk.span_at(ByteOffset(from), left).map_err(PumpError::Read)? {
+                Some(span) if span.len > 0 && span.len <= left => {
+                    done += span.len;
+                    self.span(from, span)?
+                }
+                _ => {
+                    let n = left.min(STEP - from % STEP);
+                    done += n;
+                    self.read(disk, from, n)?
+                }
+            };
+            if sent.is_err() {
+                return Ok(sent);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Bytes that lie in a file: only looked at, and left to the writer.
+    fn span(&mut self, at: u64, span: FileSpan<'a>) -> Result<Result<(), WriterGone>, PumpError> {
+        self.read_ahead(span);
+        let is_data = |from: u64, len: u64| grain_is_data(span, from - at, len);
+        for (from, len) in runs(at, span.len, is_data).map_err(PumpError::Read)? {
+            let (mut from, end) = (from, from + len);
+            while from < end {
+                let (to, n) = self.place(from, end - from)?;
+                let piece = FileSpan { file: span.file, at: span.at + (from - at), len: n };
+                if self.full.send(Job::Copy { to, from: piece }).is_err() {
+                    return Ok(Err(WriterGone));
+                }
+                from += n;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Bytes that must pass through memory.
+    fn read(&mut self, disk: &dyn Disk, at: u64, len: u64) -> Result<Result<(), WriterGone>, PumpError> {
+        let mut bytes = self.to_fill.try_recv().unwrap_or_default();
+        bytes.resize(len as usize, 0); // at most STEP
+        disk.read_at(ByteOffset(at), &mut bytes).map_err(PumpError::Read)?;
+        let is_data = |from: u64, len: u64| {
+            let start = (from - at) as usize;
+            Ok(!is_zero(&bytes[start..start + len as usize]))
+        };
+        let found = runs(at, len, is_data).map_err(PumpError::Read)?;
+        let mut parts = Vec::new();
+        for (from, len) in found {
+            let (mut from, end) = (from, from + len);
+            while from < end {
+                let (to, n) = self.place(from, end - from)?;
+                let start = (from - at) as usize;
+                parts.push((to, start..start + n as usize));
+                from += n;
+            }
+        }
+        let sent = self.full.send(Job::Write { bytes, parts });
+        Ok(sent.map_err(|_| WriterGone))
+    }
+
+    fn place(&mut self, at: u64, len: u64) -> Result<(u64, u64), PumpError> {
+        let (to, n) = self.sink.place(self.out, at, len).map_err(PumpError::Write)?;
+        let n = n.clamp(1, len);
+        self.written = self.written.saturating_add(n);
+        Ok((to, n))
+    }
+
+    /// Ask the kernel for what comes next, so that the device reads while the writer writes.
+    fn read_ahead(&mut self, span: FileSpan<'a>) {
+        let wanted = span.at.saturating_add(span.len).saturating_add(AHEAD).min(span.file.len());
+        let from = match self.ahead {
+            Some((file, to)) if std::ptr::eq(file, span.file) && (span.at..=wanted).contains(&to) => to,
+            _ => span.at,
+        };
+        // In pieces, so that not each window costs a call.
+        if wanted.saturating_sub(from) >= AHEAD / 2 || from == span.at {
+            span.file.will_need(from, wanted.saturating_sub(from));
+            self.ahead = Some((span.file, wanted));
+        }
+    }
+}
+
+/// The writing side.
+fn drain(out: &dyn Storage, to_write: &Receiver<Job<'_>>, empty: &SyncSender<Vec<u8>>) -> io::Result<()> {
+    let mut kernel_copies = true;
+    let mut buf = Vec::new();
+    for job in to_write {
+        match job {
+            Job::Copy { to, from } => {
+                kernel_copies = kernel_copies && out.copy_at(to, from)?;
+                if !kernel_copies {
+                    copy_through(out, to, from, &mut buf)?;
+                }
+            }
+            Job::Write { bytes, parts } => {
+                for (to, range) in parts {
+                    out.write_at(to, &bytes[range])?;
+                }
+                let _ = empty.try_send(bytes); // a buffer that finds no place is freed
+            }
         }
     }
     Ok(())
 }
 
-fn drain(
-    sink: &mut dyn Sink,
-    out: &Partial,
-    to_write: &Receiver<Step>,
-    empty: &SyncSender<Vec<u8>>,
-) -> io::Result<u64> {
-    let (mut written, mut unflushed) = (0u64, 0u64);
-    for step in to_write {
-        for (start, end) in data_runs(&step.bytes, step.at) {
-            let mut piece = &step.bytes[start..end];
-            let mut at = step.at + start as u64;
-            while !piece.is_empty() {
-                let (place, len) = sink.place(out, at, piece.len() as u64)?;
-                let (now, rest) = piece.split_at(len as usize); // at most the piece
-                out.write_at(place, now)?;
-                at += len;
-                piece = rest;
-            }
-            unflushed += (end - start) as u64;
-            written += (end - start) as u64;
-        }
-        if unflushed >= FLUSH_EVERY {
-            out.file().sync_data()?;
-            unflushed = 0;
-        }
-        let _ = empty.try_send(step.bytes); // a buffer that finds no place is freed
+/// A copy for file systems between which the kernel cannot.
+fn copy_through(out: &dyn Storage, to: u64, from: FileSpan<'_>, buf: &mut Vec<u8>) -> io::Result<()> {
+    let mut done = 0;
+    while done < from.len {
+        let n = (from.len - done).min(STEP);
+        buf.resize(n as usize, 0);
+        from.file.read_exact_at(from.at + done, buf)?;
+        out.write_at(to + done, buf)?;
+        done += n;
     }
-    Ok(written)
+    Ok(())
 }
 
-/// Ranges of `bytes`, which lie at `at`, that are not all zero; cut at multiples of [`GRAIN`] of the disk.
-fn data_runs(bytes: &[u8], at: u64) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    let mut start = 0;
-    while start < bytes.len() {
-        let to_grain = GRAIN - ((at + start as u64) % GRAIN as u64) as usize;
-        let end = (start + to_grain).min(bytes.len());
-        if !is_zero(&bytes[start..end]) {
+/// Whether `len` bytes of a span, at most a grain, from `skip` on are not all zero.
+fn grain_is_data(span: FileSpan<'_>, skip: u64, len: u64) -> Result<bool, ReadError> {
+    let mut grain = [0; GRAIN as usize];
+    let at = span.at + skip;
+    let failed = |source| ReadError::Io { what: span.file.path().display().to_string(), at, source };
+    let probe = &mut grain[..PROBE.min(len as usize)];
+    span.file.read_exact_at(at, probe).map_err(failed)?;
+    if !is_zero(probe) {
+        return Ok(true);
+    }
+    let whole = &mut grain[..len as usize];
+    span.file.read_exact_at(at, whole).map_err(failed)?;
+    Ok(!is_zero(whole))
+}
+
+/// Stretches of data, as offset and length, among the `len` bytes at `at`; cut at multiples of [`GRAIN`] of the disk.
+fn runs(
+    at: u64,
+    len: u64,
+    is_data: impl Fn(u64, u64) -> Result<bool, ReadError>,
+) -> Result<Vec<(u64, u64)>, ReadError> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    let (mut from, end) = (at, at + len);
+    while from < end {
+        let n = (GRAIN - from % GRAIN).min(end - from);
+        if is_data(from, n)? {
             match runs.last_mut() {
-                Some(last) if last.1 == start => last.1 = end,
-                _ => runs.push((start, end)),
+                Some((start, len)) if *start + *len == from => *len += n,
+                _ => runs.push((from, n)),
             }
         }
-        start = end;
+        from += n;
     }
-    runs
+    Ok(runs)
 }
 
 /// Whether all bytes are zero. An OR over words: the compiler turns it into vector instructions, which `all` prevents.
-fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<16>();
     let strides = words.chunks(64); // 1 KiB: leaves data early
     strides.into_iter().all(|s| s.iter().fold(0, |or, w| or | u128::from_ne_bytes(*w)) == 0)

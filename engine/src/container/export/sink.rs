@@ -1,6 +1,7 @@
 //! Where an export's bytes go: a [`Storage`] takes them, a [`Sink`] knows where a format wants them.
 
 use super::{ExportError, ExportOptions, OutFormat};
+use crate::container::qcow2::Qcow2Writer;
 use crate::container::vhd::{FOOTER_LEN, fixed_footer};
 use crate::container::vhdx::VhdxWriter;
 use crate::disk::{FileSpan, Geometry};
@@ -50,6 +51,10 @@ pub(super) fn sink_for(
             }
             let footer = fixed_footer(len, Guid::from_disk(options.unique_id), options.now);
             Ok(Box::new(FlatSink { len, footer: Some(footer) }))
+        }
+        OutFormat::Qcow2 => {
+            let writer = Qcow2Writer::new(len);
+            writer.map(|w| Box::new(w) as Box<dyn Sink>).ok_or_else(|| shape("whole sectors, at most 64 TiB"))
         }
         OutFormat::DynamicVhdx => {
             let writer = VhdxWriter::new(geometry, options.unique_id);

@@ -4,6 +4,9 @@
 //! encryption, external data and extended L2 entries are refused. Snapshots are ignored, the active state is read.
 
 mod header;
+mod write;
+
+pub(super) use write::Qcow2Writer;
 
 use self::header::{Header, read_header};
 use super::mapped::{Map, Mapped, Place};
@@ -34,6 +37,24 @@ pub fn open_child(path: &Path, backing: DiskRef) -> Result<DiskRef, OpenError> {
     let source = Arc::new(SourceFile::open(path)?);
     let sector = backing.geometry().sector;
     open_with(&source, Some(backing), sector).map(|opened| opened.disk)
+}
+
+/// Make an empty child: a disk of `geometry` of which everything still shows the base. Its base is named by whoever opens it, never in the file.
+///
+/// # Errors
+/// [`ExportError`](super::ExportError): the file exists, or cannot be written.
+pub fn create_child(path: &Path, geometry: Geometry) -> Result<(), super::ExportError> {
+    // A child lives as long as its run: a power cut ends both.
+    let options =
+        super::ExportOptions { flush: super::Flush::Never, ..super::ExportOptions::new([0; 16], 0) };
+    let nothing = crate::disk::MemDisk::empty(geometry);
+    let go = &mut |_| std::ops::ControlFlow::Continue(());
+    super::export(&nothing, path, super::OutFormat::Qcow2, &options, go).map(|_| ())
+}
+
+/// Open a file of our own, whose sector size the caller knows.
+pub(super) fn open_as(path: &Path, sector: SectorSize) -> Result<DiskRef, OpenError> {
+    open_with(&Arc::new(SourceFile::open(path)?), None, sector).map(|opened| opened.disk)
 }
 
 /// Open an image that was given. One with a backing file is refused.
