@@ -1,7 +1,7 @@
 //! Where an export's bytes go: a [`Storage`] takes them, a [`Sink`] knows where a format wants them.
 
 use super::{ExportError, ExportOptions, OutFormat};
-use crate::container::vhd::{FOOTER_LEN, fixed_footer};
+use crate::container::vhd::{DynamicVhdSink, FOOTER_LEN, fixed_footer};
 use crate::container::vhdx::VhdxWriter;
 use crate::disk::{FileSpan, Geometry};
 use crate::table::guid::Guid;
@@ -50,6 +50,11 @@ pub(super) fn sink_for(
             }
             let footer = fixed_footer(len, Guid::from_disk(options.unique_id), options.now);
             Ok(Box::new(FlatSink { len, footer: Some(footer) }))
+        }
+        OutFormat::DynamicVhd => {
+            let sink = DynamicVhdSink::new(geometry, options.unique_id, options.now);
+            let wanted = "512-byte sectors, at least one, at most 2040 GiB";
+            sink.map(|s| Box::new(s) as Box<dyn Sink>).ok_or_else(|| shape(wanted))
         }
         OutFormat::DynamicVhdx => {
             let writer = VhdxWriter::new(geometry, options.unique_id);
