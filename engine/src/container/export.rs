@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 pub enum OutFormat {
     /// Azure's and Generation 1's: the disk's bytes and a footer. The disk must be whole MiB long.
     FixedVhd,
+    /// Generation 1's too, blocks as needed; Azure does not take it. At most 2040 GiB in sectors of 512 bytes.
+    DynamicVhd,
     /// The disk's bytes alone.
     Raw,
     /// Hyper-V's, blocks as needed.
@@ -235,7 +237,7 @@ impl OutFormat {
     /// The format of the file, as it is read again.
     pub fn container(self) -> Format {
         match self {
-            OutFormat::FixedVhd => Format::Vhd,
+            OutFormat::FixedVhd | OutFormat::DynamicVhd => Format::Vhd,
             OutFormat::Raw => Format::Raw,
             OutFormat::DynamicVhdx => Format::Vhdx,
             OutFormat::Qcow2 => Format::Qcow2,

@@ -7,3 +7,5 @@ mod hash;
 mod hostile;
 mod qcow2;
 mod read;
+mod vhd;
+mod vhd_bytes;
