@@ -10,8 +10,9 @@ mod power_cut;
 pub(crate) mod pump;
 mod sink;
 
+use self::partial::Partial;
 pub(in crate::container) use self::partial::is_partial_name;
-use self::partial::{Partial, Target};
+pub use self::partial::left_overs;
 pub(in crate::container) use self::sink::{Sink, Storage};
 use super::{Format, Gate};
 use crate::disk::file::Identity;
