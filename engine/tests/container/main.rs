@@ -7,5 +7,6 @@ mod hash;
 mod hostile;
 mod qcow2;
 mod read;
+mod refusals_vhd;
 mod vhd;
 mod vhd_bytes;
