@@ -10,3 +10,4 @@ mod read;
 mod refusals_vhd;
 mod vhd;
 mod vhd_bytes;
+mod vhd_write;
