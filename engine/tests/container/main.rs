@@ -8,6 +8,8 @@ mod hostile;
 mod qcow2;
 mod read;
 mod refusals_vhd;
+mod refusals_vhd_parents;
 mod vhd;
 mod vhd_bytes;
+mod vhd_hostile;
 mod vhd_write;
