@@ -11,5 +11,6 @@ mod refusals_vhd;
 mod refusals_vhd_parents;
 mod vhd;
 mod vhd_bytes;
+mod vhd_footer;
 mod vhd_hostile;
 mod vhd_write;

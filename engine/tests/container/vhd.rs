@@ -1,8 +1,10 @@
-//! Differencing VHDs against `libvhdi`, and what else a VHD may say about itself.
+//! Differencing VHDs as 7-Zip and libvhdi read them, and how a parent proves itself.
 
 use crate::bench::{Bench, check_extents, content, noise, opened, run, same, text};
-use crate::vhd_bytes::{Parent, STAMP, Vhd, fix_sum, put, utf16be, utf16le};
+use crate::vhd_bytes::{Parent, STAMP, Vhd, put, utf16be, utf16le};
 use engine::container::{Format, Gate, Layout, Opened, open, open_through};
+use engine::units::ByteOffset;
+use proptest::prelude::{ProptestConfig, prop, proptest};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -213,118 +215,65 @@ fn a_parent_proves_itself_by_its_times_or_is_vouched_for() {
     );
 }
 
-/// Open an image after a change; its length and its notes.
-#[track_caller]
-fn check_notes(kind: u32, change: impl Fn(&mut Vec<u8>), expect: &[&str]) {
+#[test]
+fn a_child_of_more_blocks_than_bitmaps_are_kept_reads_right_in_any_order() {
     let bench = Bench::new();
-    let disk = Vhd::new(kind, LEN, 1).write(3, noise(1, 512)).write(880, noise(2, 1024));
-    let mut bytes = disk.bytes();
-    change(&mut bytes);
-    let path = bench.path("image.vhd");
-    std::fs::write(&path, bytes).expect("a file");
-    let found = open(&path, Some(Format::Vhd)).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(found.info.virtual_len.get(), LEN);
-    let mut flat = vec![0; LEN as usize];
-    put(&mut flat, 3 * 512, &noise(1, 512));
-    put(&mut flat, 880 * 512, &noise(2, 1024));
-    same(&content(&*found.disk), &flat);
-    assert_eq!(found.info.notes, expect);
-}
-
-/// Change both footers, the one at the end alone for a fixed disk, and mend their checksums.
-fn footers(bytes: &mut [u8], at: usize, new: &[u8]) {
-    let end = bytes.len() - 512;
-    let copy = if bytes.starts_with(b"conectix") { 0 } else { end };
-    for footer in [copy, end] {
-        put(bytes, footer + at, new);
-        fix_sum(bytes, footer, 512, 64);
+    let (len, blocks) = (4 << 20, 64u64);
+    Vhd::new(3, len, 1).write(0, noise(1, 4 << 20)).save(&bench, "base.vhd");
+    let mut child = Vhd::new(4, len, 2).child_of(1, "base.vhd");
+    for block in 0..blocks {
+        child = child.write(block * 128 + block, noise(100 + block, 512));
     }
-}
-
-#[test]
-fn what_is_unusual_about_a_footer_is_noted() {
-    check_notes(2, |_| {}, &[]);
-    check_notes(3, |_| {}, &[]);
-    check_notes(
-        3,
-        |b| {
-            let end = b.len() - 512;
-            b[end + 100] ^= 1;
-        },
-        &[
-            "there is no sound footer at the end of the file (VHD footer checksum at 0x20c00: wanted 0xfffff83a, found \
-           0xfffff83b), which may have been cut short; the copy of the footer at its beginning was used, and every \
-           block that the table lists is in the file",
-        ],
-    );
-    check_notes(
-        3,
-        |b| b.truncate(b.len() - 512),
-        &[
-            "there is no sound footer at the end of the file (VHD footer cookie at 0x20a00: wanted `conectix`, found \
-           [00, 00, 00, 00, 00, 00, 00, 00]), which may have been cut short; the copy of the footer at its beginning \
-           was used, and every block that the table lists is in the file",
-        ],
-    );
-    check_notes(
-        3,
-        |b| b[100] ^= 1,
-        &[
-            "the copy of the footer at the beginning is damaged: VHD footer checksum at 0x0: wanted 0xfffff83a, found 0xfffff83b",
-        ],
-    );
-    check_notes(
-        3,
-        |b| {
-            put(b, 68, &[9; 16]);
-            fix_sum(b, 0, 512, 64);
-        },
-        &[
-            "the copy of the footer at the beginning describes another disk than the footer at the end, which was used",
-        ],
-    );
-    for kind in [2, 3] {
-        check_notes(
-            kind,
-            |b| {
-                b.pop();
-            },
-            &["the footer is 511 bytes long, as Virtual PC wrote it before 2004"],
-        );
-        check_notes(
-            kind,
-            |b| footers(b, 84, &[1]),
-            &[
-                "the footer's Saved State is set: the machine was suspended, so what it held in memory is not on the \
-               disk",
-            ],
-        );
-        check_notes(
-            kind,
-            |b| footers(b, 28, b"vpc "),
-            &[
-                "the footer's geometry of 1/4/17 gives 34816 bytes, its Current Size, which was used, 458752; Virtual PC \
-               and QEMU go by the geometry for this creator",
-            ],
-        );
+    let path = child.save(&bench, "child.vhd");
+    let expect = seven_zip(&path);
+    let disk = opened(&path).disk;
+    for i in 0..3 * blocks {
+        let at = (i * 29 % blocks * 128 * 512) as usize;
+        let mut block = vec![0; 128 * 512];
+        disk.read_at(ByteOffset(at as u64), &mut block).expect("a read");
+        same(&block, &expect[at..at + block.len()]);
     }
+    check_extents(&*disk);
 }
 
-#[test]
-fn qemu_goes_by_the_geometry_where_the_note_says_so() {
-    // The reason for the note above, and for `win ` in what we write.
-    for (creator, expect) in
-        [(b"vpc ", 34_816), (b"win ", LEN), (b"drll", 34_816), (b"tap\0", LEN), (b"qem2", LEN)]
-    {
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// A chain reads like an array of bytes to which the same was written in the same order.
+    #[test]
+    fn any_chain_reads_like_an_array(
+        base_kind in 2u32..4,
+        block in prop::sample::select(vec![4096u64, 16 << 10, 128 << 10]),
+        layers in prop::collection::vec(prop::collection::vec((0u64..300, 1usize..40), 0..8), 1..5),
+        (at, n) in (0usize..150_000, 1usize..50_000),
+    ) {
         let bench = Bench::new();
-        let mut bytes = Vhd::new(3, LEN, 1).bytes();
-        footers(&mut bytes, 28, creator);
-        let path = bench.path("image.vhd");
-        std::fs::write(&path, bytes).expect("a file");
-        let info = run("qemu-img", ["info", "-f", "vpc", "--output=json", text(&path)]);
-        let info: serde_json::Value = serde_json::from_str(&info).expect("JSON from qemu-img");
-        assert_eq!(info["virtual-size"], expect, "{}", creator.escape_ascii());
-        let found = opened(&path);
-        assert_eq!((found.disk.geometry().len.get(), found.info.notes.is_empty()), (LEN, expect == LEN));
+        let len = 333 * 512; // whole in blocks of no size
+        let mut flat = vec![0; len as usize];
+        let mut path = bench.path("none");
+        for (i, writes) in layers.into_iter().enumerate() {
+            let id = i as u8 + 1;
+            let mut vhd = Vhd::new(if i == 0 { base_kind } else { 4 }, len, id);
+            if i > 0 {
+                vhd = vhd.child_of(id - 1, NAMES[i - 1]);
+            }
+            vhd.block = block;
+            for (j, (sector, count)) in writes.into_iter().enumerate() {
+                let count = count.min(333 - sector as usize);
+                let bytes = noise((i * 10 + j) as u64, count * 512);
+                put(&mut flat, sector as usize * 512, &bytes);
+                vhd = vhd.write(sector, bytes);
+            }
+            path = vhd.save(&bench, NAMES[i]);
+        }
+        let disk = opened(&path).disk;
+        same(&content(&*disk), &flat);
+        check_extents(&*disk);
+        let mut piece = vec![0; n.min(flat.len() - at)];
+        disk.read_at(ByteOffset(at as u64), &mut piece).expect("a read");
+        same(&piece, &flat[at..at + piece.len()]);
     }
 }
+
+/// Names for a chain, the base first.
+const NAMES: [&str; 4] = ["0.vhd", "1.vhd", "2.vhd", "3.vhd"];
