@@ -73,13 +73,14 @@ impl BlockMap {
         let mut used: Vec<(u32, u32)> =
             self.table.iter().copied().zip(0u32..).filter(|(sector, _)| *sector != UNUSED).collect();
         used.sort_unstable();
+        let regions = described_by(header);
         for (sector, block) in &used {
             let range = self.range(*sector, *block);
             if range.end > data_end {
                 let wanted = format!("block {block} to end within the file's first {data_end:#x} bytes");
                 return wrong(*block, wanted, format!("an end at {:#x}", range.end));
             }
-            for (what, taken) in described_by(header) {
+            for (what, taken) in &regions {
                 if range.start < taken.end && taken.start < range.end {
                     let wanted = format!("block {block} not to lie over {what} at {:#x}", taken.start);
                     return wrong(*block, wanted, format!("{:#x}..{:#x}", range.start, range.end));

@@ -6,8 +6,9 @@ use crate::disk::{ReadError, SourceFile};
 
 /// Length of the footer that Virtual PC wrote before 2004. Specification 1.0, "Hard Disk Footer Format".
 const OLD_FOOTER_LEN: usize = 511;
-/// Creators whose disks QEMU's `block/vpc.c` reads by Current Size; all others it reads by the geometry.
-const READ_BY_SIZE: [&[u8]; 6] = [b"win ", b"qem2", b"d2v ", b"CTXS", b"tap", b"wa\0\0"];
+/// Creators whose disks every QEMU reads by Current Size (`block/vpc.c`); others it reads by the geometry. Azure's `wa` is among them only
+/// in its newest versions.
+const READ_BY_SIZE: [&[u8; 4]; 5] = [b"win ", b"qem2", b"d2v ", b"CTXS", b"tap\0"];
 /// The largest geometry says no more than "this large or larger", so that QEMU too takes Current Size then.
 const LARGEST: Chs = Chs { cylinders: 65535, heads: 16, sectors: 255 };
 
@@ -89,11 +90,11 @@ fn copy_differs(source: &SourceFile, footer: &Footer) -> Option<String> {
 fn geometry_note(footer: &Footer) -> Option<String> {
     let Chs { cylinders, heads, sectors } = footer.chs;
     let by_geometry = u64::from(cylinders) * u64::from(heads) * u64::from(sectors) * 512;
-    let by_size = READ_BY_SIZE.iter().any(|name| footer.creator_app.starts_with(name));
+    let by_size = READ_BY_SIZE.contains(&&footer.creator_app);
     (!by_size && footer.chs != LARGEST && by_geometry != footer.current_size).then(|| {
         format!(
             "the footer's geometry of {cylinders}/{heads}/{sectors} gives {by_geometry} bytes, its Current Size, which was used, {}; \
-             Virtual PC and QEMU go by the geometry for this creator",
+             Virtual PC and QEMU may go by the geometry for this creator",
             footer.current_size
         )
     })
