@@ -27,6 +27,8 @@ pub enum OutFormat {
     Raw,
     /// Hyper-V's, blocks as needed.
     DynamicVhdx,
+    /// Hyper-V's, all blocks there and in order.
+    FixedVhdx,
 }
 
 /// How to export.

@@ -2,7 +2,7 @@
 
 use super::{ExportError, ExportOptions, OutFormat};
 use crate::container::vhd::{FOOTER_LEN, fixed_footer};
-use crate::container::vhdx::VhdxWriter;
+use crate::container::vhdx::{DynamicVhdxWriter, FixedVhdxWriter};
 use crate::disk::{FileSpan, Geometry};
 use crate::table::guid::Guid;
 use crate::units::{MIB, SectorSize};
@@ -52,7 +52,11 @@ pub(super) fn sink_for(
             Ok(Box::new(FlatSink { len, footer: Some(footer) }))
         }
         OutFormat::DynamicVhdx => {
-            let writer = VhdxWriter::new(geometry, options.unique_id);
+            let writer = DynamicVhdxWriter::new(geometry, options.unique_id);
+            writer.map(|w| Box::new(w) as Box<dyn Sink>).ok_or_else(|| shape("whole sectors, at most 64 TiB"))
+        }
+        OutFormat::FixedVhdx => {
+            let writer = FixedVhdxWriter::new(geometry, options.unique_id);
             writer.map(|w| Box::new(w) as Box<dyn Sink>).ok_or_else(|| shape("whole sectors, at most 64 TiB"))
         }
     }
