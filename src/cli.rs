@@ -164,6 +164,8 @@ pub enum FormatArg {
     VhdDynamic,
     /// Dynamic VHDX, as Hyper-V makes it.
     Vhdx,
+    /// Fixed VHDX.
+    VhdxFixed,
     /// The bytes of the disk, with holes.
     Raw,
     /// QEMU's format.

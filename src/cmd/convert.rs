@@ -181,6 +181,7 @@ fn out_format(args: &ConvertArgs) -> Result<OutFormat, Problem> {
             FormatArg::Vhd => OutFormat::FixedVhd,
             FormatArg::VhdDynamic => OutFormat::DynamicVhd,
             FormatArg::Vhdx => OutFormat::DynamicVhdx,
+            FormatArg::VhdxFixed => OutFormat::FixedVhdx,
             FormatArg::Raw => OutFormat::Raw,
             FormatArg::Qcow2 => OutFormat::Qcow2,
         });

@@ -36,6 +36,8 @@ pub enum OutFormat {
     Raw,
     /// Hyper-V's, blocks as needed.
     DynamicVhdx,
+    /// Hyper-V's, all blocks there and in order.
+    FixedVhdx,
     /// QEMU's, clusters as needed, without a backing file.
     Qcow2,
 }
@@ -240,7 +242,7 @@ impl OutFormat {
         match self {
             OutFormat::FixedVhd | OutFormat::DynamicVhd => Format::Vhd,
             OutFormat::Raw => Format::Raw,
-            OutFormat::DynamicVhdx => Format::Vhdx,
+            OutFormat::DynamicVhdx | OutFormat::FixedVhdx => Format::Vhdx,
             OutFormat::Qcow2 => Format::Qcow2,
         }
     }

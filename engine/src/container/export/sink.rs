@@ -3,7 +3,7 @@
 use super::{ExportError, ExportOptions, OutFormat};
 use crate::container::qcow2::Qcow2Writer;
 use crate::container::vhd::{DynamicVhdSink, FOOTER_LEN, fixed_footer};
-use crate::container::vhdx::VhdxWriter;
+use crate::container::vhdx::{DynamicVhdxWriter, FixedVhdxWriter};
 use crate::disk::{FileSpan, Geometry};
 use crate::table::guid::Guid;
 use crate::units::{MIB, SectorSize};
@@ -58,7 +58,10 @@ pub(super) fn sink_for(
         OutFormat::Qcow2 => Qcow2Writer::new(len)
             .map(|w| Box::new(w) as Box<dyn Sink>)
             .ok_or_else(|| shape("whole sectors, at most 64 TiB")),
-        OutFormat::DynamicVhdx => VhdxWriter::new(geometry, options.unique_id)
+        OutFormat::FixedVhdx => FixedVhdxWriter::new(geometry, options.unique_id)
+            .map(|w| Box::new(w) as Box<dyn Sink>)
+            .ok_or_else(|| shape("whole sectors, at most 64 TiB")),
+        OutFormat::DynamicVhdx => DynamicVhdxWriter::new(geometry, options.unique_id)
             .map(|w| Box::new(w) as Box<dyn Sink>)
             .ok_or_else(|| shape("whole sectors, at most 64 TiB")),
     }
