@@ -9,6 +9,7 @@ mod qcow2;
 mod read;
 mod refusals_vhd;
 mod refusals_vhd_parents;
+mod sinks;
 mod vhd;
 mod vhd_bytes;
 mod vhd_footer;
