@@ -1,15 +1,13 @@
 //! Which format a file is, by its content.
 
-use super::{Format, OpenError, damaged, refused};
+use super::{Format, OpenError, damaged, refused, vmdk};
 use crate::disk::SourceFile;
 
 /// Bytes looked at in the beginning: a GPT header at LBA 1 of a 4096-byte-sector disk is the furthest of them.
 const HEAD: usize = 4096 + 512;
 
 /// Names of things people hand over by mistake, by their first bytes.
-const KNOWN_OTHERS: [(&[u8], &str); 12] = [
-    (b"KDMV", "a VMDK"),
-    (b"# Disk DescriptorFile", "a VMDK descriptor"),
+const KNOWN_OTHERS: [(&[u8], &str); 10] = [
     (b"COWD", "an ESX VMDK"),
     (b"<<< ", "a VirtualBox VDI"),
     (b"QED\0", "a QED image"),
@@ -35,6 +33,9 @@ pub(super) fn detect(source: &SourceFile) -> Result<Format, OpenError> {
     }
     if head.starts_with(b"QFI\xfb") {
         return Ok(Format::Qcow2);
+    }
+    if head.starts_with(vmdk::SPARSE_MAGIC) || head.starts_with(vmdk::DESCRIPTOR_MAGIC) {
+        return Ok(Format::Vmdk);
     }
     if head.starts_with(b"conectix") {
         return Ok(Format::Vhd); // a dynamic VHD begins with a copy of its footer
@@ -67,6 +68,7 @@ fn promised_container(source: &SourceFile) -> Option<OpenError> {
         "vhd" => "a VHD footer in its last 512 bytes",
         "vhdx" => "`vhdxfile` at its beginning",
         "qcow2" => "`QFI` at its beginning",
+        "vmdk" => "`KDMV` or descriptor at its beginning",
         _ => return None,
     };
     Some(refused(

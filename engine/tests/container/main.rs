@@ -3,6 +3,7 @@
 mod bench;
 mod disk;
 mod export;
+mod foreign;
 mod hash;
 mod hostile;
 mod qcow2;
