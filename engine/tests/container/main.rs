@@ -1,8 +1,10 @@
 //! Containers against outside oracles: what `qemu-img` makes we read, what we write `qemu-img` reads.
 
 mod bench;
+mod detect;
 mod disk;
 mod export;
+mod foreign;
 mod hash;
 mod hostile;
 mod qcow2;
