@@ -82,7 +82,7 @@ fn what_is_unusual_about_a_footer_is_noted() {
             |b| {
                 b.pop();
             },
-            &["the footer is 511 bytes long, as Virtual PC wrote it before 2004"],
+            &["the footer is 511 bytes long, as Virtual PC wrote it before 2004, or it lost its last byte"],
         );
         check_notes(
             kind,
