@@ -103,6 +103,11 @@ impl<'a> Chain<'a> {
         Chain { gate, seen: Vec::new() }
     }
 
+    /// Whether the file that was entered last is a parent of another; what is noted about it must then name it.
+    pub(super) fn is_at_a_parent(&self) -> bool {
+        self.seen.len() > 1
+    }
+
     /// Note that `source` is about to be opened.
     pub(super) fn enter(&mut self, source: &SourceFile) -> Result<(), OpenError> {
         let id = source.identity();
