@@ -7,3 +7,7 @@ mod hash;
 mod hostile;
 mod qcow2;
 mod read;
+mod refusals_vhdx;
+mod vhdx;
+mod vhdx_builder;
+mod vhdx_log;
