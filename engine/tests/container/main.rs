@@ -11,3 +11,4 @@ mod refusals_vhdx;
 mod vhdx;
 mod vhdx_builder;
 mod vhdx_log;
+mod vhdx_sinks;

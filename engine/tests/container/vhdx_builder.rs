@@ -33,7 +33,6 @@ pub struct Vhdx {
 
 pub const METADATA_AT: u64 = 2 * MIB;
 pub const BAT_AT: u64 = 3 * MIB;
-pub const DATA_AT: u64 = 4 * MIB;
 
 impl Vhdx {
     pub fn new(virtual_len: u64, block_size: u64, sector: u64) -> Vhdx {
@@ -61,6 +60,17 @@ impl Vhdx {
         self
     }
 
+    /// Long enough for payload blocks and sector bitmaps. §2.5.
+    fn bat_len(&self) -> u64 {
+        let chunks = self.virtual_len.div_ceil(self.block_size).div_ceil(self.ratio());
+        (chunks * (self.ratio() + 1) * 8).next_multiple_of(MIB)
+    }
+
+    /// Where the first stored block is.
+    pub fn data_at(&self) -> u64 {
+        BAT_AT + self.bat_len()
+    }
+
     /// Sectors of 2^23 · sector bytes have one sector bitmap. §2.5.
     fn ratio(&self) -> u64 {
         (self.sector << 23) / self.block_size
@@ -78,7 +88,7 @@ impl Vhdx {
 
     /// Write the file.
     pub fn write(&self, path: &Path) -> PathBuf {
-        let mut end = DATA_AT;
+        let mut end = self.data_at();
         let mut bitmaps = std::collections::BTreeMap::<u64, Vec<u8>>::new();
         std::fs::File::create(path).expect("a new file");
         for (number, block) in &self.blocks {
@@ -111,7 +121,7 @@ impl Vhdx {
         let file = std::fs::OpenOptions::new().write(true).open(path).expect("a file of ours");
         file.set_len(end).expect("room");
         self.write_metadata(path);
-        write_head(path, self.data_id);
+        write_head(path, self.data_id, self.bat_len());
         path.to_path_buf()
     }
 
@@ -146,7 +156,7 @@ impl Vhdx {
 }
 
 /// Identifier, two headers, two region tables. §2.2.
-fn write_head(path: &Path, data_id: [u8; 16]) {
+fn write_head(path: &Path, data_id: [u8; 16], bat_len: u64) {
     patch(path, 0, b"vhdxfile");
     for (at, sequence) in [(0x10000, 1u64), (0x20000, 2)] {
         let mut header = b"head\0\0\0\0".to_vec();
@@ -163,13 +173,13 @@ fn write_head(path: &Path, data_id: [u8; 16]) {
     }
     for at in [0x30000, 0x40000] {
         let mut table = b"regi\0\0\0\0\x02\0\0\0\0\0\0\0".to_vec();
-        for (id, at) in [
-            ("2DC27766-F623-4200-9D64-115E9BFD4A08", BAT_AT),
-            ("8B7CA206-4790-4B9A-B8FE-575F050F886E", METADATA_AT),
+        for (id, at, len) in [
+            ("2DC27766-F623-4200-9D64-115E9BFD4A08", BAT_AT, bat_len),
+            ("8B7CA206-4790-4B9A-B8FE-575F050F886E", METADATA_AT, MIB),
         ] {
             table.extend(guid(id));
             table.extend(at.to_le_bytes());
-            table.extend((MIB as u32).to_le_bytes());
+            table.extend((len as u32).to_le_bytes());
             table.extend(1u32.to_le_bytes());
         }
         table.resize(65536, 0);
