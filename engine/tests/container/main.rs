@@ -17,3 +17,8 @@ mod vhd_bytes;
 mod vhd_footer;
 mod vhd_hostile;
 mod vhd_write;
+mod refusals_vhdx;
+mod vhdx;
+mod vhdx_builder;
+mod vhdx_log;
+mod vhdx_sinks;
