@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// Time `qemu-nbd` has to open the image and its socket.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time it has to end after it hung up.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often its socket is tried until it is there.
 const CONNECT_TICK: Duration = Duration::from_millis(3);
 /// Most of its complaints that are kept, in bytes.
@@ -122,14 +124,14 @@ impl Sandbox {
         }
     }
 
-    /// Why it ended by itself, in its own words; nothing while it runs or when it said nothing.
+    /// Why it ended by itself, in its own words; nothing when it runs on or said nothing. For a process that hung up: it is given a moment to end.
     pub(super) fn refusal(&self) -> Option<String> {
-        let status = lock(&self.child).try_wait().ok().flatten()?;
-        // What it wrote last may still be in the pipe; the supervisor hears the end of it and is done.
-        let until = Instant::now() + Duration::from_secs(1);
+        let until = Instant::now() + END_TIMEOUT;
+        // The supervisor is done when it heard the last word and the process has ended.
         while self.thread.as_ref().is_some_and(|t| !t.is_finished()) && Instant::now() < until {
             std::thread::sleep(CONNECT_TICK);
         }
+        let status = lock(&self.child).try_wait().ok().flatten()?;
         let words = String::from_utf8_lossy(&lock(&self.words)).into_owned();
         let words = words.trim().trim_start_matches("qemu-nbd: ");
         let shown: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
