@@ -2,7 +2,7 @@
 
 use super::{Ended, print_json};
 use crate::cli::InspectArgs;
-use crate::world::Problem;
+use crate::world::{Problem, open_image};
 use drills::verdict::ExitCode;
 use engine::container::Format;
 use engine::units::MIB;
@@ -15,8 +15,7 @@ pub fn inspect(args: &InspectArgs) -> Ended {
         .map(str::parse::<Format>)
         .transpose()
         .map_err(|e| Problem::new(ExitCode::Usage, format!("--format: {e}")))?;
-    let opened = engine::container::open(&args.image, format)
-        .map_err(|e| Problem::new(ExitCode::Failed, &e).next(e.next()))?;
+    let opened = open_image(&args.image, format, &args.parents)?;
     let guest = engine::guest::inspect(&opened.disk)
         .map_err(|e| Problem::new(ExitCode::Broken, format!("{}: {e}", args.image.display())))?;
     opened.unchanged().map_err(|e| {

@@ -10,9 +10,11 @@ use super::Run;
 use super::actions::{Action, lock};
 use super::boots::Boot;
 use crate::event::{EventPath, Kind, Proof, Severity};
+use crate::image::ImageError;
 use crate::script::stage::Done;
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::verdict::Outcome as Verdict;
+use engine::container::Gate;
 use engine::convert::Plan;
 use engine::disk::DiskRef;
 use engine::guest::{Inspection, Starts};
@@ -37,8 +39,8 @@ pub(crate) struct Machines {
 /// A given image.
 pub(crate) struct Source {
     pub(crate) opened: Arc<engine::container::Opened>,
-    /// BLAKE3 before anything else was done, when the proof is `full`.
-    pub(crate) hash: Option<engine::hash::ContentHash>,
+    /// BLAKE3 of each of its files before anything else was done, when the proof is `full`.
+    pub(crate) hash: Option<Vec<engine::hash::ContentHash>>,
     pub(crate) named: String,
     /// Whether the report already says that it was not touched.
     pub(crate) proved: bool,
@@ -126,8 +128,14 @@ impl Run {
         path: &Path,
         name: Option<&str>,
     ) -> Done<(MachineId, String)> {
-        let opened = engine::container::open(path, None)
-            .map_err(|e| VerbError::new(Outcome::Refused, &e).with_next(e.next()))?;
+        let gate = Gate::same_folder().with_given(self.lab.parents.iter().cloned());
+        let opened = crate::image::open(path, None, &gate, &self.lab.reader).map_err(|e| {
+            let outcome = match e {
+                ImageError::Image(_) => Outcome::Refused,
+                ImageError::Reader { .. } => Outcome::Broken,
+            };
+            VerbError::new(outcome, &e).with_next(e.next())
+        })?;
         let opened = Arc::new(opened);
         let hash = match self.lab.proof {
             Proof::Quick => None,
@@ -260,7 +268,7 @@ impl Run {
             let Some(s) = machines.sources.get(source) else {
                 return Err(VerbError::new(Outcome::Broken, "no such source"));
             };
-            (s.opened.clone(), s.hash, s.named.clone())
+            (s.opened.clone(), s.hash.clone(), s.named.clone())
         };
         let quick = opened.unchanged().map_err(|e| e.to_string());
         let (how, ended) = match (quick, hash) {
@@ -268,8 +276,9 @@ impl Run {
             (Ok(()), None) => (Proof::Quick, Ok(QUICK.to_owned())),
             (Ok(()), Some(before)) => {
                 let after = self.hash(action, &opened)?;
-                let same = (before == after).then(|| format!("BLAKE3 {before} before and after"));
-                (Proof::Full, same.ok_or_else(|| format!("BLAKE3 was {before}, is {after}")))
+                let same = (before == after).then(|| format!("BLAKE3 {} before and after", listed(&before)));
+                let differ = || format!("BLAKE3 was {}, is {}", listed(&before), listed(&after));
+                (Proof::Full, same.ok_or_else(differ))
             }
         };
         let (outcome, detail) = match &ended {
@@ -286,7 +295,12 @@ impl Run {
         })
     }
 
-    fn hash(&self, action: &Action, opened: &engine::container::Opened) -> Done<engine::hash::ContentHash> {
+    /// BLAKE3 of each file behind a disk: the image, its extents and its parents.
+    fn hash(
+        &self,
+        action: &Action,
+        opened: &engine::container::Opened,
+    ) -> Done<Vec<engine::hash::ContentHash>> {
         let mut progress = |p: engine::container::Progress| {
             let (what, unit) = ("hashing the source".to_owned(), "bytes".to_owned());
             self.recorder.emit(
@@ -295,7 +309,9 @@ impl Run {
             );
             if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        engine::hash::file(&opened.sources[0], &mut progress)
+        let hashes = opened.sources.iter().map(|source| engine::hash::file(source, &mut progress));
+        hashes
+            .collect::<Result<_, _>>()
             .map_err(|e| VerbError::new(Outcome::Broken, format!("hashing the source: {e}")))
     }
 
@@ -356,6 +372,10 @@ impl Run {
             .cloned()
             .ok_or_else(|| VerbError::new(Outcome::Broken, format!("no boot {}", vm.0)))
     }
+}
+
+fn listed(hashes: &[engine::hash::ContentHash]) -> String {
+    hashes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A plan in one line.
