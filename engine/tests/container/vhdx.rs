@@ -1,12 +1,8 @@
 //! VHDX: differencing disks, sectors of 4096 bytes, large tables.
 
 use crate::bench::{Bench, bytes_at, check_extents, content, noise, opened, patch, run, same, text};
-use crate::vhdx_builder::{
-    Block, Change, LOG_ID, LogEntry, METADATA_AT, Vhdx, braced, guid, locator, make_dirty, parts,
-};
-use engine::container::{
-    ContainerInfo, ExportOptions, Format, Gate, Layout, LogState, OutFormat, export, open_through,
-};
+use crate::vhdx_builder::{Block, Change, LOG_ID, LogEntry, Vhdx, braced, locator, make_dirty, parts};
+use engine::container::{ContainerInfo, Format, Gate, Layout, LogState, open_through};
 use engine::disk::Disk;
 use engine::units::{ByteOffset, MIB};
 use std::path::{Path, PathBuf};
