@@ -116,6 +116,20 @@ fn libvhdi_reads_the_same_of_a_chain() {
 }
 
 #[test]
+fn blocks_lie_in_any_order() {
+    let bench = Bench::new();
+    let (mut vhdx, mut disk) = (Vhdx::new(6 * MIB, MIB, 512), vec![0; 6 * MIB as usize]);
+    for number in [3, 4, 1, 0, 5] {
+        let bytes = noise(number, MIB as usize);
+        disk[(number * MIB) as usize..][..bytes.len()].copy_from_slice(&bytes);
+        vhdx = vhdx.block(number, Block::Full(bytes));
+    }
+    let found = opened(&vhdx.write(&bench.path("image.vhdx")));
+    same(&content(&*found.disk), &disk);
+    check_extents(&*found.disk);
+}
+
+#[test]
 fn a_chain_of_three_reads_through_to_the_last() {
     let bench = Bench::new();
     let (_, below) = parent(&bench, MIB, 512);
