@@ -228,7 +228,7 @@ fn an_entry_that_qemu_wrote() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     /// Any changes in any number of entries, anywhere in the ring, are replayed as QEMU replays them, and as a flat array would be changed.
     #[test]

@@ -166,7 +166,7 @@ fn a_disk_a_vhdx_cannot_hold_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(5))]
 
     /// Writes anywhere, over one another, come back as from a flat array of bytes.
     #[test]
