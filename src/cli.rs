@@ -124,23 +124,52 @@ pub struct InspectArgs {
 pub struct ConvertArgs {
     /// The image to convert; only read.
     pub image: PathBuf,
-    /// The new file; must not exist. `.vhd` is a fixed VHD, `.vhdx` a dynamic VHDX, `.raw` or `.img` a raw disk.
+    /// The new file; must not exist. Its ending says the format: `.vhd` a fixed VHD, `.vhdx` a dynamic VHDX, `.qcow2`, `.raw` or `.img`.
     pub out: PathBuf,
-    /// The generation to make.
+    /// The generation to make. Without it the disk stays as it is and only its container changes.
     #[arg(long, value_enum)]
-    pub to: Generation,
+    pub to: Option<Generation>,
+    /// Format of the new file, whatever its name ends in.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<FormatArg>,
+    /// Take the image as this format instead of looking: raw, vhd, vhdx, qcow2 or vmdk.
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<String>,
     /// Partition table of a Generation 1 result.
-    #[arg(long, value_enum, default_value_t = TableArg::Auto)]
+    #[arg(long, value_enum, default_value_t = TableArg::Auto, requires = "to")]
     pub table: TableArg,
     /// What failback needs, when the disk's own copy is gone (written beside each Generation 1 result).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "to")]
     pub capsule: Option<PathBuf>,
+    /// Read the new file back before it gets its name, and print the hash of its disk (BLAKE3).
+    #[arg(long)]
+    pub hash: bool,
+    /// Do not wait for the storage: faster, but a power cut soon after may leave a damaged file. For copies that are thrown away.
+    #[arg(long)]
+    pub no_flush: bool,
     /// Show the plan, write nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// One JSON document on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Formats that can be written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatArg {
+    /// Fixed VHD, as Azure wants it.
+    Vhd,
+    /// Dynamic VHD.
+    VhdDynamic,
+    /// Dynamic VHDX, as Hyper-V makes it.
+    Vhdx,
+    /// Fixed VHDX.
+    VhdxFixed,
+    /// The bytes of the disk, with holes.
+    Raw,
+    /// QEMU's format.
+    Qcow2,
 }
 
 /// A virtual machine's generation.

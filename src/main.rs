@@ -2,6 +2,7 @@
 
 mod cli;
 mod cmd;
+mod progress;
 mod world;
 
 use clap::Parser;

@@ -19,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     create_child(&host.qemu_img, &child, base.metadata()?.len())?;
     let mut machine = Machine::new(if kind == "gen1" { Generation::Gen1 } else { Generation::Gen2 });
     machine.secure_boot = kind == "secure";
-    machine.disks.push(Drive { base: Base::ReadOnlyFd(Arc::new(base.into())), child: Some(child) });
+    machine.disks.push(Drive {
+        base: Base::ReadOnlyFd(Arc::new(base.into())),
+        child: Some(child),
+        sector: 512,
+    });
     let paths = Paths { run_dir: run.path().to_owned() };
     let cancel = Cancel::new();
     let mut vm = Vm::start(&host, &machine, &paths, Box::new(|o| eprintln!("{o:?}")), &cancel)?;

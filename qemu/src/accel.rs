@@ -93,7 +93,7 @@ fn tiny(host: &Host, generation: Generation, dir: &Path) -> std::io::Result<Mach
         let child = dir.join("sector.qcow2");
         create_child(&host.qemu_img, &child, PROBE_DISK as u64)?;
         let base = Base::ReadOnlyFd(Arc::new(std::fs::File::open(&image)?.into()));
-        machine.disks.push(Drive { base, child: Some(child) });
+        machine.disks.push(Drive { base, child: Some(child), sector: 512 });
     }
     Ok(machine)
 }

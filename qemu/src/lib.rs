@@ -33,7 +33,7 @@
 //! let mut machine = Machine::new(Generation::Gen2);
 //! machine.secure_boot = true;
 //! let base = Base::Nbd { socket: "/runs/7/web/nbd.sock".into(), export: String::new() };
-//! machine.disks.push(Drive { base, child: Some(child) });
+//! machine.disks.push(Drive { base, child: Some(child), sector: 512 });
 //!
 //! let cancel = Cancel::new(); // a signal handler holds a clone
 //! let paths = Paths { run_dir: run_dir.clone() };

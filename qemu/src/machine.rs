@@ -53,6 +53,8 @@ pub struct Drive {
     /// A qcow2 file made by [`create_child`](crate::create_child) that takes the guest's writes.
     /// Without it the disk is read-only, which IDE (Generation 1) cannot be.
     pub child: Option<PathBuf>,
+    /// Logical sector size in bytes: 512, or 4096 for a 4Kn disk, which IDE (Generation 1) cannot have.
+    pub sector: u32,
 }
 
 /// The machine to start.
@@ -88,6 +90,18 @@ pub enum MachineError {
     /// IDE has no read-only disks.
     #[error("disk {0} has no child: a Generation 1 (IDE) disk cannot be read-only; give it a child file")]
     ReadOnlyIde(usize),
+    /// IDE knows only sectors of 512 bytes, SCSI here those and 4096.
+    #[error("disk {disk} has sectors of {sector} bytes: a {generation:?} disk has {wanted}")]
+    Sector {
+        /// Which disk.
+        disk: usize,
+        /// Its sector size.
+        sector: u32,
+        /// Which machine.
+        generation: Generation,
+        /// What it takes.
+        wanted: &'static str,
+    },
     /// Secure Boot needs UEFI.
     #[error("secure boot was asked of a Generation 1 machine, which has no UEFI")]
     SecureBootWithoutUefi,
@@ -122,6 +136,14 @@ impl Machine {
         if self.disks.len() > max {
             let asked = self.disks.len();
             return Err(MachineError::TooManyDisks { generation: self.generation, max, asked });
+        }
+        let (sectors, wanted): (&[u32], _) = match self.generation {
+            Generation::Gen1 => (&[512], "512"),
+            Generation::Gen2 => (&[512, 4096], "512 or 4096"),
+        };
+        if let Some(disk) = self.disks.iter().position(|d| !sectors.contains(&d.sector)) {
+            let (sector, generation) = (self.disks[disk].sector, self.generation);
+            return Err(MachineError::Sector { disk, sector, generation, wanted });
         }
         if self.generation == Generation::Gen1 {
             if self.secure_boot {
@@ -280,12 +302,18 @@ impl Args {
         } else {
             base
         };
-        self.device(match generation {
+        let mut device = match generation {
             Generation::Gen1 => json!({"driver": "ide-hd", "bus": format!("ide.{}", index / 2),
                 "unit": index % 2, "drive": top, "bootindex": index + 1}),
             Generation::Gen2 => json!({"driver": "scsi-hd", "bus": "scsi.0", "scsi-id": index, "drive": top,
                 "bootindex": index + 1}),
-        });
+        };
+        // Said only when it is not the default, 512.
+        if drive.sector != 512 {
+            device["logical_block_size"] = json!(drive.sector);
+            device["physical_block_size"] = json!(drive.sector);
+        }
+        self.device(device);
     }
 
     fn fdset(&mut self, set: usize, fd: Option<i32>) -> String {

@@ -21,6 +21,7 @@ fn nbd(child: bool) -> Drive {
     Drive {
         base: Base::Nbd { socket: "/run/a,b/nbd.sock".into(), export: "disk,0".into() },
         child: child.then(|| "/run/a,b/child.qcow2".into()),
+        sector: 512,
     }
 }
 
@@ -48,13 +49,30 @@ fn generation_2_has_scsi_disks_uefi_and_secure_boot() {
     let mut machine = Machine::new(Generation::Gen2);
     machine.secure_boot = true;
     let file = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
-    machine.disks =
-        vec![Drive { base: Base::ReadOnlyFd(file), child: Some("/run/child".into()) }, nbd(false)];
+    machine.disks = vec![
+        Drive { base: Base::ReadOnlyFd(file), child: Some("/run/child".into()), sector: 512 },
+        nbd(false),
+    ];
     let drives = vec![DriveFds { base: Some(20), child: Some(21) }, DriveFds::default()];
     let mut wiring = wiring(Accel::Kvm, drives);
     wiring.firmware =
         Some(FirmwareFiles { code: "/fw/code.fd".into(), vars: "/run/a,b/uefi-vars.fd".into() });
     insta::assert_snapshot!(lines(&arguments(&machine, &wiring)));
+}
+
+#[test]
+fn a_4kn_disk_says_its_sector_size_and_only_it() {
+    let mut machine = Machine::new(Generation::Gen2);
+    machine.disks = vec![Drive { sector: 4096, ..nbd(true) }, nbd(true)];
+    assert_eq!(machine.check(), Ok(()));
+    let child = |fd| DriveFds { base: None, child: Some(fd) };
+    let shown = lines(&arguments(&machine, &wiring(Accel::Tcg, vec![child(20), child(21)])));
+    let said: Vec<bool> = shown
+        .lines()
+        .filter(|l| l.contains("scsi-hd"))
+        .map(|l| l.contains("\"logical_block_size\":4096") && l.contains("\"physical_block_size\":4096"))
+        .collect();
+    assert_eq!(said, [true, false], "{shown}");
 }
 
 #[test]
@@ -70,6 +88,10 @@ fn machines_that_cannot_be_are_refused() {
     check(
         |m| m.disks = (0..5).map(|_| nbd(true)).collect(),
         MachineError::TooManyDisks { generation: Generation::Gen1, max: 4, asked: 5 },
+    );
+    check(
+        |m| m.disks = vec![Drive { sector: 4096, ..nbd(true) }],
+        MachineError::Sector { disk: 0, sector: 4096, generation: Generation::Gen1, wanted: "512" },
     );
     check(|m| m.cpus = 0, MachineError::Empty { memory_mib: 1024, cpus: 0 });
     assert_eq!(Machine::new(Generation::Gen2).check(), Ok(()));

@@ -30,7 +30,7 @@ fn machine(host: &Host, dir: &Path, generation: Generation, start: &[u8]) -> Mac
     machine.memory_mib = 128;
     machine.cpus = 1;
     let base = Base::ReadOnlyFd(Arc::new(std::fs::File::open(&image).unwrap().into()));
-    machine.disks.push(Drive { base, child: Some(child) });
+    machine.disks.push(Drive { base, child: Some(child), sector: 512 });
     machine
 }
 

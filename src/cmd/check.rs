@@ -27,7 +27,7 @@ pub fn check(args: &CheckArgs) -> Ended {
             eprintln!("{}\n", diagnostic.render(&source));
         }
         if found.is_empty() {
-            println!("{}: nothing found", path.display());
+            tell!("{}: nothing found", path.display());
         }
     }
     if args.json {

@@ -1,14 +1,15 @@
 //! `drill convert`.
 
 use super::{Ended, print_json};
-use crate::cli::{ConvertArgs, Generation, TableArg};
+use crate::cli::{ConvertArgs, FormatArg, Generation, TableArg};
+use crate::progress::Meter;
 use crate::world::{Problem, kit, random_id};
 use drills::verdict::ExitCode;
-use engine::container::{ExportError, ExportOptions, Opened, OutFormat};
+use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat};
 use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, to_gen1, to_gen2};
-use engine::disk::DiskRef;
+use engine::disk::{DiskRef, Geometry, Overlay};
+use engine::units::{ByteLen, MIB};
 use qemu::Cancel;
-use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -18,53 +19,22 @@ const MAX_CAPSULE: u64 = 4 << 20;
 /// Convert an image into a new file, or show the plan.
 pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
     let format = out_format(args)?;
+    let from = super::format_named(args.from.as_deref(), "--from")?;
     if !args.dry_run && args.out.symlink_metadata().is_ok() {
         return Err(Problem::new(ExitCode::Failed, format!("{} exists already", args.out.display()))
             .next("choose another name; nothing is ever overwritten"));
     }
-    let opened = engine::container::open(&args.image, None)
+    let opened = engine::container::open(&args.image, from)
         .map_err(|e| Problem::new(ExitCode::Failed, &e).next(e.next()))?;
-    let plan = planned(args, &opened, cancel)?;
+    let work = work(args, &opened, format, cancel)?;
+    if args.dry_run || !args.json {
+        show(args, &work, &opened)?;
+    }
     if args.dry_run {
-        if args.json {
-            print_json(&serde_json::json!({"image": args.image, "plan": plan}))?;
-        } else {
-            print!("{plan}");
-        }
         return Ok(ExitCode::Passed);
     }
-    if !args.json {
-        print!("{plan}");
-    }
-    let broken = |e: &dyn std::fmt::Display| Problem::new(ExitCode::Broken, e.to_string());
-    let result: DiskRef = plan.patch.apply(&opened.disk).map_err(|e| broken(&e))?;
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
-    let mut options = ExportOptions::new(random_id()?, now);
-    options.protect = opened.identities();
-    let bar = !args.json && std::io::stderr().is_terminal();
-    let mut shown = 101;
-    let mut progress = |p: engine::container::Progress| {
-        let percent = p.done.saturating_mul(100).checked_div(p.total).unwrap_or(100);
-        if bar && percent != shown {
-            shown = percent;
-            eprint!("\r  writing {:>3} %  {} of {} MiB", percent, p.done >> 20, p.total >> 20);
-            let _ = std::io::stderr().flush();
-        }
-        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let exported = engine::container::export(&*result, &args.out, format, &options, &mut progress);
-    if bar {
-        eprintln!();
-    }
-    let exported = exported.map_err(|e| match e {
-        ExportError::Cancelled => Problem::new(ExitCode::Interrupted, "interrupted; nothing was left behind"),
-        ExportError::Exists { .. } | ExportError::Source { .. } | ExportError::Shape { .. } => {
-            Problem::new(ExitCode::Failed, e)
-        }
-        other => Problem::new(ExitCode::Broken, other)
-            .next("nothing was left under the final name; make room or choose another folder"),
-    })?;
-    let capsule = match &plan.capsule {
+    let exported = write(args, &work, &opened, format, cancel)?;
+    let capsule = match work.plan.as_ref().and_then(|p| p.capsule.as_ref()) {
         Some(capsule) => Some(keep_capsule(&args.out, capsule)?),
         None => None,
     };
@@ -73,20 +43,105 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
             .next("somebody changed the source while it was read: do not trust the result, convert again")
     })?;
     if args.json {
-        print_json(
-            &serde_json::json!({"image": args.image, "plan": plan, "result": exported, "capsule": capsule}),
-        )?;
+        print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note,
+            "result": exported, "capsule": capsule}))?;
     } else {
-        println!("wrote {} ({} MiB of data)", exported.path.display(), exported.written.get() >> 20);
+        let size = |n: u64| humansize::format_size(n, humansize::BINARY.decimal_places(1));
+        tell!("wrote {} ({} of data)", exported.path.display(), size(exported.written.get()));
+        if let Some(hash) = exported.hash {
+            tell!("      blake3 {hash} (of the disk, read back from the new file)");
+        }
         if let Some(capsule) = capsule {
-            println!("      {} (what failback needs; the disk carries a copy)", capsule.display());
+            tell!("      {} (what failback needs; the disk carries a copy)", capsule.display());
         }
     }
     Ok(ExitCode::Passed)
 }
 
-fn planned(args: &ConvertArgs, opened: &Opened, cancel: &Cancel) -> Result<Plan, Problem> {
-    match args.to {
+/// What is to be written.
+struct Work {
+    /// Only with a change of generation.
+    plan: Option<Plan>,
+    disk: DiskRef,
+    /// What the reader should know about a disk that is not quite the source's.
+    note: Option<String>,
+}
+
+fn work(args: &ConvertArgs, opened: &Opened, format: OutFormat, cancel: &Cancel) -> Result<Work, Problem> {
+    if let Some(to) = args.to {
+        let plan = planned(args, to, opened, cancel)?;
+        let disk = plan.patch.apply(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+        return Ok(Work { plan: Some(plan), disk, note: None });
+    }
+    let shape = opened.disk.geometry();
+    let odd = shape.len.get() % MIB;
+    if format != OutFormat::FixedVhd || odd == 0 {
+        return Ok(Work { plan: None, disk: opened.disk.clone(), note: None });
+    }
+    let geometry = Geometry { len: ByteLen(shape.len.get() + (MIB - odd)), ..shape };
+    let disk = Overlay::new(opened.disk.clone(), geometry, Vec::new())
+        .map_err(|e| Problem::new(ExitCode::Broken, e))?;
+    let note = format!(
+        "the disk is {} bytes longer than its source, so that it is whole MiB as Azure demands: zeros at its end, behind the backup of a GPT",
+        MIB - odd
+    );
+    Ok(Work { plan: None, disk: std::sync::Arc::new(disk), note: Some(note) })
+}
+
+/// What will be done, before it is done.
+fn show(args: &ConvertArgs, work: &Work, opened: &Opened) -> Result<(), Problem> {
+    if args.json {
+        return print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note}));
+    }
+    match &work.plan {
+        Some(plan) => tell_part!("{plan}"),
+        None => {
+            tell!("{} → {}: the same disk in another container", opened.info.format, args.out.display())
+        }
+    }
+    for note in opened.info.notes.iter().chain(&work.note) {
+        tell!("note: {note}");
+    }
+    Ok(())
+}
+
+fn write(
+    args: &ConvertArgs,
+    work: &Work,
+    opened: &Opened,
+    format: OutFormat,
+    cancel: &Cancel,
+) -> Result<Exported, Problem> {
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    let mut options = ExportOptions::new(random_id()?, now);
+    options.protect = opened.identities();
+    options.hash = args.hash;
+    options.flush = if args.no_flush { Flush::Never } else { Flush::Durable };
+    for left in engine::container::export::left_overs(&args.out) {
+        eprintln!(
+            "  {} is left from an export that was interrupted; it goes, and this one starts clean",
+            left.display()
+        );
+    }
+    let mut meter = Meter::new("copying", args.json);
+    let mut progress = |p: engine::container::Progress| {
+        meter.show(p.done, p.total);
+        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let exported = engine::container::export(&*work.disk, &args.out, format, &options, &mut progress);
+    meter.end();
+    exported.map_err(|e| match e {
+        ExportError::Cancelled => Problem::new(ExitCode::Interrupted, "interrupted; nothing was left behind"),
+        ExportError::Shape { .. } => Problem::new(ExitCode::Failed, e)
+            .next("choose a format that can hold it: --format vhdx or --format raw hold any disk"),
+        ExportError::Exists { .. } | ExportError::Source { .. } => Problem::new(ExitCode::Failed, e),
+        other => Problem::new(ExitCode::Broken, other)
+            .next("nothing was left under the final name; make room or choose another folder"),
+    })
+}
+
+fn planned(args: &ConvertArgs, to: Generation, opened: &Opened, cancel: &Cancel) -> Result<Plan, Problem> {
+    match to {
         Generation::Gen1 => {
             let guest =
                 engine::guest::inspect(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
@@ -121,13 +176,24 @@ fn refused(refusal: &Refusal) -> Problem {
 }
 
 fn out_format(args: &ConvertArgs) -> Result<OutFormat, Problem> {
+    if let Some(format) = args.format {
+        return Ok(match format {
+            FormatArg::Vhd => OutFormat::FixedVhd,
+            FormatArg::VhdDynamic => OutFormat::DynamicVhd,
+            FormatArg::Vhdx => OutFormat::DynamicVhdx,
+            FormatArg::VhdxFixed => OutFormat::FixedVhdx,
+            FormatArg::Raw => OutFormat::Raw,
+            FormatArg::Qcow2 => OutFormat::Qcow2,
+        });
+    }
     let ending = args.out.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
     match ending.as_deref() {
         Some("vhd") => Ok(OutFormat::FixedVhd),
         Some("vhdx") => Ok(OutFormat::DynamicVhdx),
+        Some("qcow2") => Ok(OutFormat::Qcow2),
         Some("raw" | "img") => Ok(OutFormat::Raw),
         _ => Err(Problem::new(ExitCode::Usage, format!("{}: its ending says no format", args.out.display()))
-            .next("name it .vhd (fixed VHD), .vhdx (dynamic VHDX), .raw or .img")),
+            .next("say it with --format, or name it .vhd (fixed VHD), .vhdx (dynamic VHDX), .qcow2, .raw or .img")),
     }
 }
 

@@ -85,14 +85,14 @@ pub fn doctor(args: &DoctorArgs, cancel: &Cancel) -> Ended {
             } else {
                 "no"
             };
-            println!("{mark:<8} {:<58} {}", l.what, l.found);
+            tell!("{mark:<8} {:<58} {}", l.what, l.found);
         }
         if missing.is_empty() {
-            println!("\nnothing is missing");
+            tell!("\nnothing is missing");
         } else {
             let mut packages = missing;
             packages.dedup();
-            println!("\nto install what is missing: apt install {}", packages.join(" "));
+            tell!("\nto install what is missing: apt install {}", packages.join(" "));
         }
     }
     Ok(if sound { ExitCode::Passed } else { ExitCode::Broken })

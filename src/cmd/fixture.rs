@@ -16,7 +16,7 @@ const PIECE: usize = 4 << 20;
 pub fn fixture(args: &FixtureArgs, cancel: &Cancel) -> Ended {
     if args.name == "list" && args.out.is_none() {
         for recipe in fixtures::list() {
-            println!("{:<24} {}", recipe.name, recipe.about);
+            tell!("{:<24} {}", recipe.name, recipe.about);
         }
         return Ok(ExitCode::Passed);
     }
@@ -44,7 +44,7 @@ pub fn fixture(args: &FixtureArgs, cancel: &Cancel) -> Ended {
     });
     let _ = std::fs::remove_file(&partial);
     copied?;
-    println!("{} is in {}", args.name, out.display());
+    tell!("{} is in {}", args.name, out.display());
     Ok(ExitCode::Passed)
 }
 

@@ -4,17 +4,12 @@ use super::{Ended, print_json};
 use crate::cli::InspectArgs;
 use crate::world::Problem;
 use drills::verdict::ExitCode;
-use engine::container::Format;
-use engine::units::MIB;
+use engine::container::{ContainerInfo, Layout, LogState};
+use humansize::{BINARY, format_size};
 
 /// Say what an image holds.
 pub fn inspect(args: &InspectArgs) -> Ended {
-    let format = args
-        .format
-        .as_deref()
-        .map(str::parse::<Format>)
-        .transpose()
-        .map_err(|e| Problem::new(ExitCode::Usage, format!("--format: {e}")))?;
+    let format = super::format_named(args.format.as_deref(), "--format")?;
     let opened = engine::container::open(&args.image, format)
         .map_err(|e| Problem::new(ExitCode::Failed, &e).next(e.next()))?;
     let guest = engine::guest::inspect(&opened.disk)
@@ -27,16 +22,66 @@ pub fn inspect(args: &InspectArgs) -> Ended {
         print_json(&serde_json::json!({"image": args.image, "container": opened.info, "guest": guest}))?;
         return Ok(ExitCode::Passed);
     }
-    let info = &opened.info;
-    let mib = |n: u64| format!("{} MiB", n.div_ceil(MIB));
-    println!(
-        "image       {} ({}, {} virtual, {} allocated, file {})",
-        args.image.display(),
-        info.format,
-        mib(info.virtual_len.get()),
-        mib(info.allocated.get()),
-        mib(info.file_len.get())
-    );
-    print!("{guest}");
+    tell!("image       {}", args.image.display());
+    for (label, text) in container_lines(&opened.info) {
+        tell!("{label:<11} {text}");
+    }
+    tell_part!("{guest}");
     Ok(ExitCode::Passed)
+}
+
+/// What the container says about itself, a line each.
+fn container_lines(info: &ContainerInfo) -> Vec<(&'static str, String)> {
+    let size = |n: u64| format_size(n, BINARY.decimal_places(1));
+    let mut container = format!("{}, {}", info.format, layout(info.layout));
+    if let Some(block) = info.block_size {
+        container += &format!(", blocks of {}", size(block));
+    }
+    if let Some(creator) = &info.creator {
+        container += &format!(", made by {creator:?}");
+    }
+    let mut disk = format!(
+        "{} virtual ({} bytes), {} allocated, sectors of {} bytes",
+        size(info.virtual_len.get()),
+        info.virtual_len.get(),
+        size(info.allocated.get()),
+        info.sector.bytes()
+    );
+    if let Some(physical) = info.physical_sector.filter(|p| *p != info.sector) {
+        disk += &format!(" ({} physical)", physical.bytes());
+    }
+    let mut lines = vec![("container", container), ("size", disk), ("file", size(info.file_len.get()))];
+    if let Some(id) = info.disk_id {
+        lines.push(("id", id.to_string()));
+    }
+    if let Some(log) = info.log {
+        lines.push(("log", log_state(log)));
+    }
+    for (depth, parent) in (1..).zip(&info.chain) {
+        let mut text =
+            format!("{depth}. {} ({}, {})", parent.path.display(), parent.format, layout(parent.layout));
+        if let Some(log @ LogState::Replayed { .. }) = parent.log {
+            text += &format!("; log {}", log_state(log));
+        }
+        lines.push(("parent", text));
+    }
+    lines.extend(info.notes.iter().map(|note| ("note", note.clone())));
+    lines
+}
+
+fn layout(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Fixed => "fixed",
+        Layout::Dynamic => "dynamic",
+        Layout::Differencing => "differencing",
+    }
+}
+
+fn log_state(log: LogState) -> String {
+    match log {
+        LogState::Clean => "clean".into(),
+        LogState::Replayed { first, last } => format!(
+            "dirty: entries {first} to {last} were not in place; replayed in memory, the file is as it was"
+        ),
+    }
 }

@@ -1,4 +1,21 @@
 //! One file a command.
+
+/// A line on standard output. A reader that has gone, as `head` does, is no reason to panic as `println!` would.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout().lock(), $($text)*);
+    }};
+}
+
+/// The same without the end of the line.
+macro_rules! tell_part {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout().lock(), $($text)*);
+    }};
+}
+
 pub mod boot;
 pub mod check;
 pub mod convert;
@@ -20,4 +37,14 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), crate::world::Pro
         .map_err(|e| crate::world::Problem::new(drills::verdict::ExitCode::Broken, e))?;
     let _ = writeln!(std::io::stdout().lock(), "{text}");
     Ok(())
+}
+
+/// An image format that the user named with `option`.
+pub fn format_named(
+    name: Option<&str>,
+    option: &str,
+) -> Result<Option<engine::container::Format>, crate::world::Problem> {
+    name.map(str::parse)
+        .transpose()
+        .map_err(|e| crate::world::Problem::new(drills::verdict::ExitCode::Usage, format!("{option}: {e}")))
 }

@@ -18,8 +18,8 @@ pub fn why(args: &WhyArgs) -> Ended {
         return Ok(ExitCode::Passed);
     }
     match found {
-        Some(why) => print!("{}", why.text(Style::PLAIN)),
-        None => println!("no run under {} ended without passing", args.out.display()),
+        Some(why) => tell_part!("{}", why.text(Style::PLAIN)),
+        None => tell!("no run under {} ended without passing", args.out.display()),
     }
     Ok(ExitCode::Passed)
 }

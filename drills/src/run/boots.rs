@@ -108,7 +108,17 @@ impl Run {
             VerbError::new(Outcome::Broken, format!("{}: {what}: {e}", machine.name))
         };
         let tag = format!("{}-{number}", machine.name);
-        let size = machine.base.geometry().len.get();
+        let sector = u32::from(machine.base.geometry().sector);
+        if machine.generation == Generation::Gen1 && sector != 512 {
+            return Err(VerbError::new(
+                Outcome::Refused,
+                format!(
+                    "{} has sectors of {sector} bytes: a Generation 1 machine starts from IDE, which has 512",
+                    machine.name
+                ),
+            )
+            .with_next("boot it as Generation 2; a BIOS cannot start from a 4Kn disk"));
+        }
         let (child, dropped_child) = match &machine.writes {
             Writes::Kept(child) => (child.clone(), None),
             Writes::Dropped => {
@@ -117,7 +127,7 @@ impl Run {
             }
         };
         if !child.exists() {
-            qemu::create_child(&self.lab.host.qemu_img, &child, size)
+            engine::container::qcow2::create_child(&child, machine.base.geometry())
                 .map_err(|e| broken("making its child", &e))?;
         }
         let socket = self.lab.sockets.join(format!("{}-{}.nbd", std::process::id(), action.id));
@@ -132,7 +142,11 @@ impl Run {
                 .unwrap_or(MEMORY_MIB),
             cpus: options.cpus.unwrap_or(2),
             secure_boot,
-            disks: vec![Drive { base: Base::Nbd { socket, export: "disk".into() }, child: Some(child) }],
+            disks: vec![Drive {
+                base: Base::Nbd { socket, export: "disk".into() },
+                child: Some(child),
+                sector,
+            }],
             agent: true,
         };
         let observer = self.observer(&machine, number, &action.path, &tag);

@@ -37,8 +37,8 @@ pub(crate) struct Machines {
 /// A given image.
 pub(crate) struct Source {
     pub(crate) opened: Arc<engine::container::Opened>,
-    /// BLAKE3 before anything else was done, when the proof is `full`.
-    pub(crate) hash: Option<engine::hash::ContentHash>,
+    /// BLAKE3 of each of its files before anything else was done, when the proof is `full`.
+    pub(crate) hashes: Option<Vec<engine::hash::ContentHash>>,
     pub(crate) named: String,
     /// Whether the report already says that it was not touched.
     pub(crate) proved: bool,
@@ -129,7 +129,7 @@ impl Run {
         let opened = engine::container::open(path, None)
             .map_err(|e| VerbError::new(Outcome::Refused, &e).with_next(e.next()))?;
         let opened = Arc::new(opened);
-        let hash = match self.lab.proof {
+        let hashes = match self.lab.proof {
             Proof::Quick => None,
             Proof::Full => Some(self.hash(action, &opened)?),
         };
@@ -159,7 +159,7 @@ impl Run {
             let mut machines = lock(&self.machines);
             machines.sources.push(Source {
                 opened: opened.clone(),
-                hash,
+                hashes,
                 named: path.display().to_string(),
                 proved: false,
             });
@@ -255,21 +255,23 @@ impl Run {
 
     /// Compare a source with what it was when it was opened.
     pub(crate) fn prove_source(&self, action: &Action, source: usize) -> Done<String> {
-        let (opened, hash, named) = {
+        let (opened, hashes, named) = {
             let machines = lock(&self.machines);
             let Some(s) = machines.sources.get(source) else {
                 return Err(VerbError::new(Outcome::Broken, "no such source"));
             };
-            (s.opened.clone(), s.hash, s.named.clone())
+            (s.opened.clone(), s.hashes.clone(), s.named.clone())
         };
         let quick = opened.unchanged().map_err(|e| e.to_string());
-        let (how, ended) = match (quick, hash) {
+        let (how, ended) = match (quick, hashes) {
             (Err(e), _) => (self.lab.proof, Err(e)),
             (Ok(()), None) => (Proof::Quick, Ok(QUICK.to_owned())),
             (Ok(()), Some(before)) => {
                 let after = self.hash(action, &opened)?;
-                let same = (before == after).then(|| format!("BLAKE3 {before} before and after"));
-                (Proof::Full, same.ok_or_else(|| format!("BLAKE3 was {before}, is {after}")))
+                let same = before == after;
+                let (before, after) = (listed(&before), listed(&after));
+                let said = format!("BLAKE3 {before} before and after");
+                (Proof::Full, if same { Ok(said) } else { Err(format!("BLAKE3 was {before}, is {after}")) })
             }
         };
         let (outcome, detail) = match &ended {
@@ -286,7 +288,12 @@ impl Run {
         })
     }
 
-    fn hash(&self, action: &Action, opened: &engine::container::Opened) -> Done<engine::hash::ContentHash> {
+    /// Hash the image and every parent behind it.
+    fn hash(
+        &self,
+        action: &Action,
+        opened: &engine::container::Opened,
+    ) -> Done<Vec<engine::hash::ContentHash>> {
         let mut progress = |p: engine::container::Progress| {
             let (what, unit) = ("hashing the source".to_owned(), "bytes".to_owned());
             self.recorder.emit(
@@ -295,7 +302,9 @@ impl Run {
             );
             if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        engine::hash::file(&opened.sources[0], &mut progress)
+        let hashes = opened.sources.iter().map(|source| engine::hash::file(source, &mut progress));
+        hashes
+            .collect::<Result<_, _>>()
             .map_err(|e| VerbError::new(Outcome::Broken, format!("hashing the source: {e}")))
     }
 
@@ -356,6 +365,10 @@ impl Run {
             .cloned()
             .ok_or_else(|| VerbError::new(Outcome::Broken, format!("no boot {}", vm.0)))
     }
+}
+
+fn listed(hashes: &[engine::hash::ContentHash]) -> String {
+    hashes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A plan in one line.

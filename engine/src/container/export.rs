@@ -10,8 +10,9 @@ mod power_cut;
 pub(crate) mod pump;
 mod sink;
 
+use self::partial::Partial;
 pub(in crate::container) use self::partial::is_partial_name;
-use self::partial::{Partial, Target};
+pub use self::partial::left_overs;
 pub(in crate::container) use self::sink::{Sink, Storage};
 use super::{Format, Gate};
 use crate::disk::file::Identity;
@@ -29,10 +30,14 @@ use std::path::{Path, PathBuf};
 pub enum OutFormat {
     /// Azure's and Generation 1's: the disk's bytes and a footer. The disk must be whole MiB long.
     FixedVhd,
+    /// Generation 1's too, blocks as needed; Azure does not take it. At most 2040 GiB in sectors of 512 bytes.
+    DynamicVhd,
     /// The disk's bytes alone.
     Raw,
     /// Hyper-V's, blocks as needed.
     DynamicVhdx,
+    /// Hyper-V's, all blocks there and in order.
+    FixedVhdx,
     /// QEMU's, clusters as needed, without a backing file.
     Qcow2,
 }
@@ -235,9 +240,9 @@ impl OutFormat {
     /// The format of the file, as it is read again.
     pub fn container(self) -> Format {
         match self {
-            OutFormat::FixedVhd => Format::Vhd,
+            OutFormat::FixedVhd | OutFormat::DynamicVhd => Format::Vhd,
             OutFormat::Raw => Format::Raw,
-            OutFormat::DynamicVhdx => Format::Vhdx,
+            OutFormat::DynamicVhdx | OutFormat::FixedVhdx => Format::Vhdx,
             OutFormat::Qcow2 => Format::Qcow2,
         }
     }

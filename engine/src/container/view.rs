@@ -39,7 +39,6 @@ impl FileView {
 
     /// The file made `len` bytes long (what it lacks reads as zeros) with `patches` laid over it, which must be sorted by offset, disjoint,
     /// not empty and within `len`.
-    #[allow(dead_code)]
     pub(super) fn patched(source: Arc<SourceFile>, len: u64, patches: Vec<Patch>) -> FileView {
         debug_assert!(patches.windows(2).all(|p| p[0].end() <= p[1].at));
         FileView { source, len, patches }

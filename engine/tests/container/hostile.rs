@@ -17,7 +17,7 @@ fn small_vhdx(bench: &Bench) -> PathBuf {
 }
 
 /// Open, and if that succeeds walk over the disk and read the begin of what is there.
-fn visit(path: &Path, format: Format) {
+pub fn visit(path: &Path, format: Format) {
     let Ok(found) = open(path, Some(format)) else { return };
     assert!(found.disk.geometry().len.get() > 0);
     let (mut at, mut steps) = (0, 0);

@@ -14,7 +14,13 @@ const EVERY: u64 = 64 << 20;
 /// A thread that flushes a file.
 pub(super) struct Pacer {
     unflushed: AtomicU64,
-    thread: Mutex<Option<(SyncSender<()>, JoinHandle<io::Result<()>>)>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// The thread, and how to wish for a flush.
+struct Running {
+    wanted: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 impl Pacer {
@@ -23,7 +29,7 @@ impl Pacer {
         let (wanted, wishes) = sync_channel::<()>(1);
         let flush = move || wishes.iter().try_for_each(|()| file.sync_data());
         let thread = Builder::new().name("flush".into()).spawn(flush)?;
-        Ok(Pacer { unflushed: AtomicU64::new(0), thread: Mutex::new(Some((wanted, thread))) })
+        Ok(Pacer { unflushed: AtomicU64::new(0), running: Mutex::new(Some(Running { wanted, thread })) })
     }
 
     /// Note that `bytes` were written.
@@ -32,15 +38,15 @@ impl Pacer {
             return;
         }
         self.unflushed.store(0, Ordering::Relaxed);
-        if let Some((wanted, _)) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = wanted.send(()); // a thread that is gone met an error, which `stop` tells
+        if let Some(running) = &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = running.wanted.send(()); // a thread that is gone met an error, which `stop` tells
         }
     }
 
     /// Wait for the flush under way, and tell what the flushes met.
     pub(super) fn stop(&self) -> io::Result<()> {
-        let taken = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((wanted, thread)) = taken else { return Ok(()) };
+        let taken = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Running { wanted, thread }) = taken else { return Ok(()) };
         drop(wanted);
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
     }

@@ -103,29 +103,44 @@ fn folder(out: &Path) -> &Path {
     }
 }
 
-/// Remove what exports to the same name left behind when they were killed; not what another process is writing now. Returns what was removed.
+/// What exports to the name `out` left behind when they were killed; not what is being written now. The next export removes it.
+pub fn left_overs(out: &Path) -> Vec<PathBuf> {
+    temporary_files(out).into_iter().filter(|path| matches!(lock(path), Some(Ok(_)))).collect()
+}
+
+/// Remove the left-overs. Returns what was removed.
 pub(super) fn clear_left_overs(out: &Path) -> Result<Vec<PathBuf>, ExportError> {
-    let prefix = temporary_prefix(out);
     let mut removed = Vec::new();
-    for entry in std::fs::read_dir(folder(out)).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
-            continue;
-        }
+    for path in temporary_files(out) {
         let failed = |doing, source| ExportError::Write { doing, path: path.clone(), source };
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let Ok(left) = rustix::fs::open(&path, flags, Mode::empty()) else { continue };
-        match flock(&left, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
+        match lock(&path) {
+            Some(Ok(_held)) => {
                 std::fs::remove_file(&path).map_err(|e| failed("removing the left-over", e))?;
                 removed.push(path);
             }
             // Another process writes it. One with our own number is another thread, and we would need the same name.
-            Err(e) if path.ends_with(temporary_name(out)) => return Err(failed("locking", e.into())),
-            Err(_) => {}
+            Some(Err(e)) if path.ends_with(temporary_name(out)) => return Err(failed("locking", e.into())),
+            _ => {}
         }
     }
     Ok(removed)
+}
+
+/// All files beside `out` with a temporary name for it.
+fn temporary_files(out: &Path) -> Vec<PathBuf> {
+    let prefix = temporary_prefix(out);
+    let entries = std::fs::read_dir(folder(out)).into_iter().flatten().flatten();
+    entries
+        .filter(|e| e.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()))
+        .map(|e| e.path())
+        .collect()
+}
+
+/// The lock of a temporary file, or the reason that somebody else has it; nothing for what cannot be opened.
+fn lock(path: &Path) -> Option<Result<std::os::fd::OwnedFd, Errno>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    Some(flock(&file, FlockOperation::NonBlockingLockExclusive).map(|()| file))
 }
 
 fn temporary_prefix(out: &Path) -> OsString {

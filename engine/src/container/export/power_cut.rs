@@ -23,8 +23,14 @@ const SECTOR: usize = 512;
 /// Ways in which unflushed writes are lost, for each cut point.
 const SEEDS: u64 = 12;
 
-const FORMATS: [OutFormat; 4] =
-    [OutFormat::FixedVhd, OutFormat::DynamicVhdx, OutFormat::Raw, OutFormat::Qcow2];
+const FORMATS: [OutFormat; 6] = [
+    OutFormat::FixedVhd,
+    OutFormat::DynamicVhd,
+    OutFormat::DynamicVhdx,
+    OutFormat::FixedVhdx,
+    OutFormat::Raw,
+    OutFormat::Qcow2,
+];
 
 #[derive(Clone, Debug, PartialEq)]
 enum Op {

@@ -2,8 +2,8 @@
 
 use super::{ExportError, ExportOptions, OutFormat};
 use crate::container::qcow2::Qcow2Writer;
-use crate::container::vhd::{FOOTER_LEN, fixed_footer};
-use crate::container::vhdx::VhdxWriter;
+use crate::container::vhd::{DynamicVhdSink, FOOTER_LEN, fixed_footer};
+use crate::container::vhdx::{DynamicVhdxWriter, FixedVhdxWriter};
 use crate::disk::{FileSpan, Geometry};
 use crate::table::guid::Guid;
 use crate::units::{MIB, SectorSize};
@@ -52,14 +52,18 @@ pub(super) fn sink_for(
             let footer = fixed_footer(len, Guid::from_disk(options.unique_id), options.now);
             Ok(Box::new(FlatSink { len, footer: Some(footer) }))
         }
-        OutFormat::Qcow2 => {
-            let writer = Qcow2Writer::new(len);
-            writer.map(|w| Box::new(w) as Box<dyn Sink>).ok_or_else(|| shape("whole sectors, at most 64 TiB"))
-        }
-        OutFormat::DynamicVhdx => {
-            let writer = VhdxWriter::new(geometry, options.unique_id);
-            writer.map(|w| Box::new(w) as Box<dyn Sink>).ok_or_else(|| shape("whole sectors, at most 64 TiB"))
-        }
+        OutFormat::DynamicVhd => DynamicVhdSink::new(geometry, options.unique_id, options.now)
+            .map(|w| Box::new(w) as Box<dyn Sink>)
+            .ok_or_else(|| shape("512-byte sectors, at least one, at most 2040 GiB")),
+        OutFormat::Qcow2 => Qcow2Writer::new(len)
+            .map(|w| Box::new(w) as Box<dyn Sink>)
+            .ok_or_else(|| shape("whole sectors, at most 64 TiB")),
+        OutFormat::FixedVhdx => FixedVhdxWriter::new(geometry, options.unique_id)
+            .map(|w| Box::new(w) as Box<dyn Sink>)
+            .ok_or_else(|| shape("whole sectors, at most 64 TiB")),
+        OutFormat::DynamicVhdx => DynamicVhdxWriter::new(geometry, options.unique_id)
+            .map(|w| Box::new(w) as Box<dyn Sink>)
+            .ok_or_else(|| shape("whole sectors, at most 64 TiB")),
     }
 }
 

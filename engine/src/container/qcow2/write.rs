@@ -149,7 +149,7 @@ impl Sink for Qcow2Writer {
         let mut held = CLUSTER - skip;
         while held < len {
             let next = (at + held) / CLUSTER;
-            if next % PER_L2 == 0 {
+            if next.is_multiple_of(PER_L2) {
                 break;
             }
             self.add(out, next)?;

@@ -8,8 +8,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of the footer.
 pub const FOOTER_LEN: usize = 512;
+/// Where the footer keeps its checksum.
+const CHECKSUM_AT: usize = 64;
 /// 2000-01-01 00:00 UTC in seconds since 1970: where VHD time begins.
-const VHD_EPOCH: u64 = 946_684_800;
+pub(super) const VHD_EPOCH: u64 = 946_684_800;
+/// Data Offset of a fixed disk: there is no further header.
+const NO_HEADER: u64 = u64::MAX;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -42,8 +46,8 @@ pub enum DiskType {
     Fixed,
     /// Type 3; its dynamic disk header lies at this offset.
     Dynamic(u64),
-    /// Type 4: needs a parent.
-    Differencing,
+    /// Type 4: needs a parent, which the dynamic disk header at this offset names.
+    Differencing(u64),
 }
 
 /// Cylinders, heads and sectors per track, as old BIOSes count.
@@ -70,6 +74,10 @@ pub struct Footer {
     pub unique_id: Guid,
     /// Program that wrote it, four characters.
     pub creator_app: [u8; 4],
+    /// When the file was made, in seconds since 2000.
+    pub time_stamp: u32,
+    /// Whether the machine was suspended when the file was put down ("Saved State").
+    pub saved_state: bool,
 }
 
 impl Footer {
@@ -86,7 +94,7 @@ impl Footer {
         if raw.cookie != *b"conectix" {
             return bad("cookie", "`conectix`".into(), format!("{:02x?}", raw.cookie));
         }
-        let computed = checksum(bytes);
+        let computed = checksum(bytes, CHECKSUM_AT);
         if raw.checksum.get() != computed {
             return bad("checksum", format!("{computed:#010x}"), format!("{:#010x}", raw.checksum.get()));
         }
@@ -101,7 +109,7 @@ impl Footer {
         let disk_type = match raw.disk_type.get() {
             2 => DiskType::Fixed,
             3 => DiskType::Dynamic(raw.data_offset.get()),
-            4 => DiskType::Differencing,
+            4 => DiskType::Differencing(raw.data_offset.get()),
             other => return bad("disk type", "2, 3 or 4".into(), other.to_string()),
         };
         Ok(Footer {
@@ -110,6 +118,8 @@ impl Footer {
             chs: Chs { cylinders: raw.cylinders.get(), heads: raw.heads, sectors: raw.sectors_per_track },
             unique_id: Guid::from_disk(uuid_bytes(raw.unique_id)),
             creator_app: raw.creator_app,
+            time_stamp: raw.time_stamp.get(),
+            saved_state: raw.saved_state != 0,
         })
     }
 }
@@ -120,12 +130,21 @@ impl Footer {
 /// smaller size that the geometry gives (QEMU's `block/vpc.c`) choose by this field, and only the names they know are read by
 /// Current Size. A name of our own would cut the end off the disk in QEMU.
 pub fn fixed_footer(len: u64, unique_id: Guid, now: u64) -> [u8; FOOTER_LEN] {
+    footer(2, NO_HEADER, len, unique_id, now)
+}
+
+/// The footer, and its copy, of a dynamic VHD whose dynamic disk header lies at `header_at`; the rest as for [`fixed_footer`].
+pub(super) fn dynamic_footer(header_at: u64, len: u64, unique_id: Guid, now: u64) -> [u8; FOOTER_LEN] {
+    footer(3, header_at, len, unique_id, now)
+}
+
+fn footer(disk_type: u32, data_offset: u64, len: u64, unique_id: Guid, now: u64) -> [u8; FOOTER_LEN] {
     let chs = chs_for(len / 512);
     let raw = RawFooter {
         cookie: *b"conectix",
         features: U32::new(2), // "reserved", always set
         version: U32::new(0x0001_0000),
-        data_offset: U64::new(u64::MAX), // a fixed disk has no further header
+        data_offset: U64::new(data_offset),
         time_stamp: U32::new(u32::try_from(now.saturating_sub(VHD_EPOCH)).unwrap_or(u32::MAX)),
         creator_app: *b"win ",
         creator_version: U32::new(0x000A_0000),
@@ -135,7 +154,7 @@ pub fn fixed_footer(len: u64, unique_id: Guid, now: u64) -> [u8; FOOTER_LEN] {
         cylinders: U16::new(chs.cylinders),
         heads: chs.heads,
         sectors_per_track: chs.sectors,
-        disk_type: U32::new(2),
+        disk_type: U32::new(disk_type),
         checksum: U32::new(0),
         unique_id: uuid_bytes(unique_id.to_disk()),
         saved_state: 0,
@@ -143,20 +162,20 @@ pub fn fixed_footer(len: u64, unique_id: Guid, now: u64) -> [u8; FOOTER_LEN] {
     };
     let mut bytes = [0; FOOTER_LEN];
     bytes.copy_from_slice(raw.as_bytes());
-    let sum = checksum(&bytes);
+    let sum = checksum(&bytes, CHECKSUM_AT);
     bytes[64..68].copy_from_slice(&sum.to_be_bytes());
     bytes
 }
 
 /// The footer keeps its id big-endian, our [`Guid`] keeps the mixed order of other disk structures; so the text form agrees.
-fn uuid_bytes(bytes: [u8; 16]) -> [u8; 16] {
+pub(super) fn uuid_bytes(bytes: [u8; 16]) -> [u8; 16] {
     let b = bytes;
     [b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]
 }
 
-/// One's complement of the sum of all bytes, the checksum field (bytes 64..68) taken as zero.
-pub(super) fn checksum(bytes: &[u8; FOOTER_LEN]) -> u32 {
-    let counted = bytes.iter().enumerate().filter(|(i, _)| !(64..68).contains(i));
+/// One's complement of the sum of all bytes, the checksum field, which lies at `field`, taken as zero.
+pub(super) fn checksum(bytes: &[u8], field: usize) -> u32 {
+    let counted = bytes.iter().enumerate().filter(|(i, _)| !(field..field.saturating_add(4)).contains(i));
     !counted.fold(0u32, |sum, (_, b)| sum.wrapping_add(u32::from(*b)))
 }
 

@@ -1,64 +1,74 @@
 //! The block allocation table: where each block of the disk is. \[MS-VHDX\] §2.5.
+//!
+//! ```text
+//! payload 0 … payload r-1 │ bitmap 0 │ payload r … payload 2r-1 │ bitmap 1 │ …      r: the chunk ratio, §2.5
+//! ```
 
 use super::format::{MIB, SECTORS_PER_CHUNK};
-use super::header::Region;
 use super::metadata::Metadata;
+use super::regions::Region;
 use super::space::Space;
-use crate::container::{corrupt, read_file};
-use crate::disk::{ReadError, SourceFile};
-use std::sync::Mutex;
+use super::window::Window;
+use crate::container::corrupt;
+use crate::container::view::FileView;
+use crate::disk::ReadError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Entries read at once. A table of a 64 TiB disk in 1 MiB blocks has 512 MiB: it is never in memory whole.
-const WINDOW_ENTRIES: u64 = 8192;
+/// Blocks that are looked at to find the end of a run. More would make a small read of a large disk slow, fewer a walk over it.
+const RUN_BLOCKS: u64 = 1024;
 
 /// What an entry says about a block. §2.5.1.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Block {
-    /// States 0 (not present), 1 (undefined) and 3 (unmapped): reads as zeros, as Hyper-V and QEMU read it.
+    /// The parent's bytes, or zeros on a disk without one.
     Absent,
-    /// State 2: zeros, on purpose.
+    /// Zeros.
     Zero,
-    /// State 6: stored at this offset of the file.
+    /// All of it at this offset of the file.
     Stored(u64),
+    /// The sectors whose bits are set at this offset of the file, the others are the parent's.
+    Partial(u64),
+}
+
+/// Whether there is a parent to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Alone,
+    Child,
 }
 
 /// The table of one file.
 #[derive(Debug)]
 pub(super) struct Bat {
     at: u64,
+    kind: Kind,
     /// Payload blocks of the disk.
     pub blocks: u64,
     pub block_size: u64,
     virtual_len: u64,
     file_len: u64,
-    chunk_ratio: u64,
+    /// Binary logarithm of the payload blocks of a chunk.
+    chunk_shift: u32,
     window: Mutex<Window>,
-}
-
-/// Consecutive entries from `first` on.
-#[derive(Debug, Default)]
-pub(super) struct Window {
-    first: u64,
-    entries: Vec<u64>,
 }
 
 impl Bat {
     /// The table in `region`, which must be long enough for the disk.
     pub(super) fn new(region: Region, metadata: &Metadata, file_len: u64) -> Result<Bat, ReadError> {
         let blocks = metadata.virtual_len.div_ceil(metadata.block_size);
-        // At least 16 (512-byte sectors, 256 MiB blocks), so it never divides by zero.
+        // Powers of two all three; at least 16 (512-byte sectors, 256 MiB blocks).
         let chunk_ratio = SECTORS_PER_CHUNK * metadata.sector.bytes() / metadata.block_size;
         let bat = Bat {
             at: region.at,
+            kind: if metadata.parent.is_some() { Kind::Child } else { Kind::Alone },
             blocks,
             block_size: metadata.block_size,
             virtual_len: metadata.virtual_len,
             file_len,
-            chunk_ratio,
+            chunk_shift: chunk_ratio.trailing_zeros(),
             window: Mutex::default(),
         };
-        // After each chunk of payload entries comes one sector bitmap entry, which only differencing disks use. §2.5.1.
-        let needed = (bat.entry_index(blocks - 1) + 1) * 8;
+        let needed = bat.entry_count() * 8;
         if region.len < needed {
             let found = format!("{:#x}", region.len);
             return Err(corrupt("BAT region length", region.at, format!("at least {needed:#x}"), found));
@@ -66,92 +76,182 @@ impl Bat {
         Ok(bat)
     }
 
-    fn entry_index(&self, block: u64) -> u64 {
-        block + block / self.chunk_ratio
-    }
-
     /// Bytes of the disk that lie in `block`: all of it, except for the last one.
-    pub(super) fn bytes_in(&self, block: u64) -> u64 {
+    fn bytes_in(&self, block: u64) -> u64 {
         self.virtual_len.saturating_sub(block.saturating_mul(self.block_size)).min(self.block_size)
     }
 
-    /// Look at one block.
-    pub(super) fn block(&self, source: &SourceFile, block: u64) -> Result<Block, ReadError> {
-        self.block_in(source, block, &mut self.lock())
+    /// Number of the chunk that `block` belongs to.
+    pub(super) fn chunk_of(&self, block: u64) -> u64 {
+        block >> self.chunk_shift
     }
 
-    /// The window, for a caller that looks at many blocks.
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Window> {
+    /// What `block` is, and how many blocks from it on are of that kind, stored ones one after another; at least 1, perhaps not all.
+    pub(super) fn run(&self, view: &FileView, block: u64) -> Result<(Block, u64), ReadError> {
+        self.run_in(view, block, &mut self.lock())
+    }
+
+    /// Where the sector bitmap block of `chunk` is, if it has one. §2.5.1.2.
+    pub(super) fn bitmap(&self, view: &FileView, chunk: u64) -> Result<Option<u64>, ReadError> {
+        self.bitmap_in(view, chunk, &mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Window> {
         // A window is replaced only when it was read whole, so one left behind by a panic is still right.
-        self.window.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Look at one block through a window the caller holds. Each entry is checked each time: the file may have changed.
-    pub(super) fn block_in(
-        &self,
-        source: &SourceFile,
-        block: u64,
-        window: &mut Window,
-    ) -> Result<Block, ReadError> {
-        let index = self.entry_index(block);
-        let entry = match window.get(index) {
-            Some(entry) => entry,
-            None => {
-                self.load(source, index, window)?;
-                window.get(index).unwrap_or_default()
-            }
-        };
-        let entry_at = self.at + index * 8;
-        // Bits 0..3 are the state, 20..64 the offset in MiB. §2.5.1.
-        let offset = entry & !(MIB - 1);
-        let name = || format!("BAT entry of block {block}");
-        match entry & 7 {
-            0 | 1 | 3 => Ok(Block::Absent),
-            2 => Ok(Block::Zero),
-            6 => {
-                let stored = self.bytes_in(block);
-                if offset < MIB || offset.checked_add(stored).is_none_or(|end| end > self.file_len) {
-                    let wanted = format!("{stored:#x} bytes within the file's {:#x}", self.file_len);
-                    let found = format!("offset {offset:#x}: the file is truncated or the entry is damaged");
-                    return Err(corrupt(name(), entry_at, wanted, found));
+    fn run_in(&self, view: &FileView, block: u64, window: &mut Window) -> Result<(Block, u64), ReadError> {
+        let entry = window.entry(view, self.at, self.entry_index(block), self.entry_count())?;
+        let first = self.decode(block, entry)?;
+        // To the end of the chunk: behind it lies a bitmap's entry.
+        let limit = (((self.chunk_of(block) + 1) << self.chunk_shift).min(self.blocks)).saturating_sub(block);
+        if let Some(zeros) = window.zeros_from(self.entry_index(block)) {
+            return Ok((first, zeros.clamp(1, limit)));
+        }
+        let mut count = 1;
+        while count < limit.min(RUN_BLOCKS) {
+            let next = block + count;
+            let Some(entry) = window.get(self.entry_index(next)) else { break };
+            let same = match (first, self.decode(next, entry)) {
+                (Block::Stored(at), Ok(Block::Stored(next))) => {
+                    next == at.saturating_add(count * self.block_size)
                 }
-                Ok(Block::Stored(offset))
+                (Block::Partial(_), _) | (_, Err(_)) => false,
+                (first, Ok(next)) => first == next,
+            };
+            if !same {
+                break;
             }
-            state => Err(corrupt(name(), entry_at, "state 0, 1, 2, 3 or 6 on a disk without parent", state)),
+            count += 1;
+        }
+        Ok((first, count))
+    }
+
+    /// The entry of a payload block. Checked each time: the file may have changed.
+    fn decode(&self, block: u64, entry: u64) -> Result<Block, ReadError> {
+        let (state, offset) = split(entry);
+        match (state, self.kind) {
+            // Not present, the one state that names the parent. Without a parent the content is undefined; Hyper-V and QEMU read zeros.
+            (0, _) => Ok(Block::Absent),
+            // Undefined and unmapped: any content will do, but not the parent's. Zeros, as Hyper-V and QEMU read it.
+            (1 | 3, Kind::Alone) => Ok(Block::Absent),
+            (1 | 3, Kind::Child) => Ok(Block::Zero),
+            (2, _) => Ok(Block::Zero),
+            (6, _) => self.within(block, offset).map(|()| Block::Stored(offset)),
+            (7, Kind::Child) => self.within(block, offset).map(|()| Block::Partial(offset)),
+            (state, kind) => {
+                let wanted = match kind {
+                    Kind::Alone => "state 0, 1, 2, 3 or 6 on a disk without parent",
+                    Kind::Child => "state 0, 1, 2, 3, 6 or 7",
+                };
+                Err(corrupt(format!("BAT entry of block {block}"), self.entry_at(block), wanted, state))
+            }
         }
     }
 
-    fn load(&self, source: &SourceFile, index: u64, window: &mut Window) -> Result<(), ReadError> {
-        let first = index - index % WINDOW_ENTRIES;
-        let total = self.entry_index(self.blocks - 1) + 1;
-        let count = total.saturating_sub(first).min(WINDOW_ENTRIES);
-        let mut bytes = vec![0; count as usize * 8];
-        read_file(source, self.at + first * 8, &mut bytes)?;
-        let entries = bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect();
-        *window = Window { first, entries };
-        Ok(())
+    /// That the bytes of `block` lie within the file at `offset`.
+    fn within(&self, block: u64, offset: u64) -> Result<(), ReadError> {
+        let stored = self.bytes_in(block);
+        if offset >= MIB && offset.checked_add(stored).is_some_and(|end| end <= self.file_len) {
+            return Ok(());
+        }
+        let wanted = format!("{stored:#x} bytes within the file's {:#x}", self.file_len);
+        let found = format!("offset {offset:#x}: the file is truncated or the entry is damaged");
+        Err(corrupt(format!("BAT entry of block {block}"), self.entry_at(block), wanted, found))
     }
 
-    /// Check the whole table: every stored block lies in the file, at a place of its own. Returns the bytes of the disk that
-    /// are stored.
-    pub(super) fn check(&self, source: &SourceFile, space: &mut Space) -> Result<u64, ReadError> {
+    fn bitmap_in(&self, view: &FileView, chunk: u64, window: &mut Window) -> Result<Option<u64>, ReadError> {
+        let index = self.bitmap_index(chunk);
+        let (state, offset) = split(window.entry(view, self.at, index, self.entry_count())?);
+        let bad = |wanted: String, found: String| {
+            Err(corrupt(format!("BAT entry of sector bitmap {chunk}"), self.at + index * 8, wanted, found))
+        };
+        match state {
+            0 => Ok(None),
+            // One bit for each of 2^23 sectors. §2.4.2.
+            6 if offset >= MIB && offset.checked_add(MIB).is_some_and(|end| end <= self.file_len) => {
+                Ok(Some(offset))
+            }
+            6 => bad(
+                format!("{MIB:#x} bytes within the file's {:#x}", self.file_len),
+                format!("offset {offset:#x}: the file is truncated or the entry is damaged"),
+            ),
+            state => bad("state 0 or 6".into(), state.to_string()),
+        }
+    }
+
+    /// Check the whole table: every stored block lies in the file, at a place of its own, and a partly stored one has its bitmap. Returns
+    /// the bytes of the disk that are stored, counted in blocks.
+    pub(super) fn check(&self, view: &FileView, space: &mut Space) -> Result<u64, ReadError> {
         let mut window = self.lock();
-        let mut stored = 0;
-        for block in 0..self.blocks {
-            if let Block::Stored(at) = self.block_in(source, block, &mut window)? {
-                let len = self.bytes_in(block);
-                let entry_at = self.at + self.entry_index(block) * 8;
-                space.take(at, len, &format!("payload block {block}"), entry_at)?;
-                stored += len;
+        let (mut stored, mut block, mut partial) = (0, 0, None);
+        while block < self.blocks {
+            let (kind, count) = self.run_in(view, block, &mut window)?;
+            if let Block::Stored(at) | Block::Partial(at) = kind {
+                for (i, block) in (block..block + count).enumerate() {
+                    let (at, len) = (at + i as u64 * self.block_size, self.bytes_in(block));
+                    space.take(at, len, self.entry_at(block), || format!("payload block {block}"))?;
+                    stored += len;
+                }
+            }
+            if matches!(kind, Block::Partial(_)) {
+                partial = Some(block);
+            }
+            let chunk = self.chunk_of(block);
+            block += count;
+            // Sector bitmaps belong to differencing disks only; QEMU leaves nonsense in their entries on others
+            // (https://gitlab.com/qemu-project/qemu/-/issues/727).
+            if self.kind == Kind::Child && (block == self.blocks || self.chunk_of(block) != chunk) {
+                self.check_bitmap(view, chunk, partial.take(), space, &mut window)?;
             }
         }
         Ok(stored)
     }
+
+    /// The bitmap of `chunk`, in which `partial` is a block that needs it.
+    fn check_bitmap(
+        &self,
+        view: &FileView,
+        chunk: u64,
+        partial: Option<u64>,
+        space: &mut Space,
+        window: &mut Window,
+    ) -> Result<(), ReadError> {
+        let entry_at = self.at + self.bitmap_index(chunk) * 8;
+        match (self.bitmap_in(view, chunk, window)?, partial) {
+            (Some(at), _) => space.take(at, MIB, entry_at, || format!("sector bitmap {chunk}")),
+            (None, None) => Ok(()),
+            (None, Some(block)) => {
+                let wanted = format!("state 6, because block {block} is partly present");
+                Err(corrupt(format!("BAT entry of sector bitmap {chunk}"), entry_at, wanted, 0))
+            }
+        }
+    }
+
+    fn entry_index(&self, block: u64) -> u64 {
+        block + self.chunk_of(block)
+    }
+
+    fn entry_at(&self, block: u64) -> u64 {
+        self.at + self.entry_index(block) * 8
+    }
+
+    fn bitmap_index(&self, chunk: u64) -> u64 {
+        ((chunk + 1) << self.chunk_shift) + chunk
+    }
+
+    /// Entries of the table: up to the last payload block, or to its chunk's bitmap on a differencing disk. §2.5.
+    fn entry_count(&self) -> u64 {
+        let last = self.blocks - 1; // a disk is never empty
+        match self.kind {
+            Kind::Alone => self.entry_index(last) + 1,
+            Kind::Child => self.bitmap_index(self.chunk_of(last)) + 1,
+        }
+    }
 }
 
-impl Window {
-    fn get(&self, index: u64) -> Option<u64> {
-        let i = usize::try_from(index.checked_sub(self.first)?).ok()?;
-        self.entries.get(i).copied()
-    }
+/// Bits 0..3 of an entry are the state, 20..64 the offset in MiB. §2.5.1.
+fn split(entry: u64) -> (u64, u64) {
+    (entry & 7, entry & !(MIB - 1))
 }

@@ -114,6 +114,74 @@ pub(super) const ITEM_IS_VIRTUAL_DISK: u32 = 2;
 /// Item flag: a reader that does not know the item must not open the file. §2.6.1.2.
 pub(super) const ITEM_IS_REQUIRED: u32 = 4;
 
+/// Bytes of a log sector, the unit of everything in a log and of what it changes. §2.3.1.
+pub(super) const LOG_SECTOR: u64 = 4096;
+
+/// Head of a log entry. §2.3.1.1.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(super) struct RawLogEntry {
+    pub signature: [u8; 4],
+    pub checksum: U32,
+    pub len: U32,
+    pub tail: U32,
+    pub sequence: U64,
+    pub descriptor_count: U32,
+    pub reserved: U32,
+    pub log_guid: [u8; 16],
+    pub flushed_file_offset: U64,
+    pub last_file_offset: U64,
+}
+const _: () = assert!(size_of::<RawLogEntry>() == 64);
+
+/// What both kinds of descriptor have in common: bytes 4..16 are `reserved` and a length in a zero descriptor (§2.3.1.2), the last four and the
+/// first eight bytes of the sector in a data descriptor (§2.3.1.3).
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(super) struct RawDescriptor {
+    pub signature: [u8; 4],
+    pub trailing: [u8; 4],
+    pub leading: [u8; 8],
+    pub at: U64,
+    pub sequence: U64,
+}
+const _: () = assert!(size_of::<RawDescriptor>() == 32);
+
+/// A sector that a data descriptor belongs to; its first eight and last four bytes are in the descriptor. §2.3.1.4.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(super) struct RawDataSector {
+    pub signature: [u8; 4],
+    pub sequence_high: U32,
+    pub data: [u8; 4084],
+    pub sequence_low: U32,
+}
+const _: () = assert!(size_of::<RawDataSector>() as u64 == LOG_SECTOR);
+
+/// The only type of parent locator that is defined. §2.6.2.6.3.
+pub(super) const LOCATOR_VHDX: Guid = Guid::from_digits(0xB04AEFB7_D19E_4A81_B789_25B8E9445913);
+
+/// §2.6.2.6.1.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(super) struct RawLocator {
+    pub locator_type: [u8; 16],
+    pub reserved: U16,
+    pub entry_count: U16,
+}
+const _: () = assert!(size_of::<RawLocator>() == 20);
+
+/// Offsets from the begin of the locator, lengths in bytes. §2.6.2.6.2.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(super) struct RawLocatorEntry {
+    pub key_at: U32,
+    pub value_at: U32,
+    pub key_len: U16,
+    pub value_len: U16,
+}
+const _: () = assert!(size_of::<RawLocatorEntry>() == 12);
+
 /// CRC-32C of `bytes` with the four checksum bytes at offset 4 taken as zero: the rule for headers (§2.2.2) and region tables (§2.2.3.1).
 pub(super) fn checksum(bytes: &[u8]) -> u32 {
     let (head, rest) = bytes.split_at(bytes.len().min(4));

@@ -5,9 +5,11 @@ use super::format::{
     ITEM_PARENT_LOCATOR, ITEM_PHYSICAL_SECTOR, ITEM_VIRTUAL_LEN, LEAVE_BLOCKS_ALLOCATED, MIB, RawItem,
     RawMetadataTable, TABLE_ENTRIES_MAX, TABLE_LEN, VIRTUAL_LEN_MAX,
 };
-use super::header::Region;
-use crate::container::{Layout, corrupt, read_file};
-use crate::disk::{ReadError, SourceFile};
+use super::locator::{LOCATOR_LEN_MAX, Locator, parse_locator};
+use super::regions::Region;
+use crate::container::view::FileView;
+use crate::container::{Layout, corrupt};
+use crate::disk::ReadError;
 use crate::table::guid::Guid;
 use crate::units::SectorSize;
 use std::collections::BTreeMap;
@@ -22,7 +24,8 @@ pub(super) struct Metadata {
     pub physical_sector: SectorSize,
     pub disk_id: Guid,
     pub layout: Layout,
-    pub has_parent: bool,
+    /// Where the parent of a differencing disk is, and nothing for any other disk.
+    pub parent: Option<Locator>,
 }
 
 /// An item's place in the file.
@@ -32,8 +35,8 @@ struct Place {
     len: u32,
 }
 
-pub(super) fn read_metadata(source: &SourceFile, region: Region) -> Result<Metadata, ReadError> {
-    let items = Items { source, region, places: read_table(source, region)? };
+pub(super) fn read_metadata(view: &FileView, region: Region) -> Result<Metadata, ReadError> {
+    let items = Items { view, region, places: read_table(view, region)? };
     let (at, parameters) = items.get::<8>(ITEM_FILE_PARAMETERS, "file parameters")?;
     let block_size = u64::from(first_u32(&parameters));
     let flags = u32::from_le_bytes([parameters[4], parameters[5], parameters[6], parameters[7]]);
@@ -51,14 +54,20 @@ pub(super) fn read_metadata(source: &SourceFile, region: Region) -> Result<Metad
         return Err(corrupt("virtual disk size", at, wanted, virtual_len));
     }
     let (_, id) = items.get::<16>(ITEM_DISK_ID, "virtual disk id")?;
+    // A child is neither fixed nor dynamic: the other flag is ignored. §2.6.2.1.
+    let (layout, parent) = match (flags & HAS_PARENT != 0, flags & LEAVE_BLOCKS_ALLOCATED != 0) {
+        (true, _) => (Layout::Differencing, Some(items.locator()?)),
+        (false, true) => (Layout::Fixed, None),
+        (false, false) => (Layout::Dynamic, None),
+    };
     Ok(Metadata {
         virtual_len,
         block_size,
         sector,
         physical_sector,
         disk_id: Guid::from_disk(id),
-        layout: if flags & LEAVE_BLOCKS_ALLOCATED != 0 { Layout::Fixed } else { Layout::Dynamic },
-        has_parent: flags & HAS_PARENT != 0,
+        layout,
+        parent,
     })
 }
 
@@ -71,7 +80,7 @@ fn sector_size(at: u64, what: &str, bytes: u32) -> Result<SectorSize, ReadError>
 }
 
 struct Items<'a> {
-    source: &'a SourceFile,
+    view: &'a FileView,
     region: Region,
     places: BTreeMap<Guid, Place>,
 }
@@ -79,22 +88,37 @@ struct Items<'a> {
 impl Items<'_> {
     /// Offset in the file and bytes of an item that must be there and `N` bytes long.
     fn get<const N: usize>(&self, id: Guid, what: &str) -> Result<(u64, [u8; N]), ReadError> {
-        let Some(place) = self.places.get(&id) else {
-            return Err(corrupt("metadata table", self.region.at, format!("the item {what} ({id})"), "none"));
-        };
+        let place = self.place(id, what)?;
         if place.len as usize != N {
             return Err(corrupt(format!("item {what}"), place.at, format!("{N} bytes"), place.len));
         }
         let mut bytes = [0; N];
-        read_file(self.source, place.at, &mut bytes)?;
+        self.view.read(place.at, &mut bytes)?;
         Ok((place.at, bytes))
+    }
+
+    fn locator(&self) -> Result<Locator, ReadError> {
+        let place = self.place(ITEM_PARENT_LOCATOR, "parent locator")?;
+        if place.len > LOCATOR_LEN_MAX {
+            let wanted = format!("at most {LOCATOR_LEN_MAX} bytes");
+            return Err(corrupt("item parent locator", place.at, wanted, place.len));
+        }
+        let mut bytes = vec![0; place.len as usize];
+        self.view.read(place.at, &mut bytes)?;
+        parse_locator(place.at, &bytes)
+    }
+
+    fn place(&self, id: Guid, what: &str) -> Result<Place, ReadError> {
+        self.places.get(&id).copied().ok_or_else(|| {
+            corrupt("metadata table", self.region.at, format!("the item {what} ({id})"), "none")
+        })
     }
 }
 
-fn read_table(source: &SourceFile, region: Region) -> Result<BTreeMap<Guid, Place>, ReadError> {
+fn read_table(view: &FileView, region: Region) -> Result<BTreeMap<Guid, Place>, ReadError> {
     let at = region.at;
     let mut bytes = vec![0; TABLE_LEN];
-    read_file(source, at, &mut bytes)?;
+    view.read(at, &mut bytes)?;
     let Ok((raw, entries)) = RawMetadataTable::read_from_prefix(&bytes) else {
         return Err(corrupt("metadata table", at, TABLE_LEN, bytes.len()));
     };

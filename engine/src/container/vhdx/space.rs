@@ -24,21 +24,33 @@ impl Space {
     }
 
     /// Take `len` bytes at `at`, a multiple of 1 MiB, for `what`, which the structure at `named_at` asked for.
-    pub(super) fn take(&mut self, at: u64, len: u64, what: &str, named_at: u64) -> Result<(), ReadError> {
+    pub(super) fn take(
+        &mut self,
+        at: u64,
+        len: u64,
+        named_at: u64,
+        what: impl Fn() -> String,
+    ) -> Result<(), ReadError> {
         let end = at.checked_add(len).filter(|end| *end <= self.file_len).ok_or_else(|| {
             let wanted = format!("all of it within the file's {:#x} bytes", self.file_len);
-            corrupt(what, named_at, wanted, format!("{len:#x} bytes at {at:#x}: the file is truncated"))
+            corrupt(what(), named_at, wanted, format!("{len:#x} bytes at {at:#x}: the file is truncated"))
         })?;
-        for mib in at / MIB..end.div_ceil(MIB) {
-            let (word, bit) = ((mib / 64) as usize, 1u64 << (mib % 64));
-            match self.taken.get_mut(word) {
-                Some(taken) if *taken & bit == 0 => *taken |= bit,
-                _ => {
-                    let found =
-                        format!("{len:#x} bytes at {at:#x}, where something else is at {:#x}", mib * MIB);
-                    return Err(corrupt(what, named_at, "a place of its own", found));
-                }
+        let (mut mib, last) = (at / MIB, end.div_ceil(MIB));
+        while mib < last {
+            // A word at a time: a block of 32 MiB is one step.
+            let (word, from) = ((mib / 64) as usize, mib % 64);
+            let count = (64 - from).min(last - mib);
+            let bits = (u64::MAX >> (64 - count)) << from;
+            let taken = self.taken.get(word).map_or(bits, |taken| taken & bits);
+            if taken != 0 {
+                let other = (mib - from + u64::from(taken.trailing_zeros())) * MIB;
+                let found = format!("{len:#x} bytes at {at:#x}, where something else is at {other:#x}");
+                return Err(corrupt(what(), named_at, "a place of its own", found));
             }
+            if let Some(word) = self.taken.get_mut(word) {
+                *word |= bits;
+            }
+            mib += count;
         }
         Ok(())
     }
