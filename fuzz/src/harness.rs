@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 pub const MEMORY_MAX: usize = 192 << 20;
 
 #[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, MEMORY_MAX);
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 /// The parents that differencing seeds name, as inputs of their own.
 const PARENTS: &[(&str, &[u8])] = &[
@@ -45,6 +45,7 @@ struct Room {
 impl Room {
     /// libFuzzer ends a run without a word, so the folders of earlier runs are removed by the next one.
     fn new() -> Room {
+        ALLOCATOR.set_limit(MEMORY_MAX).expect("little is taken yet");
         const PREFIX: &str = "drill-fuzz-";
         let shm = Path::new("/dev/shm");
         for entry in std::fs::read_dir(shm).expect("/dev/shm").flatten() {

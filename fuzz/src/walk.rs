@@ -13,9 +13,9 @@ use engine::units::ByteOffset;
 use std::path::Path;
 
 /// Extents looked at from the beginning of the disk.
-const EXTENTS_MAX: usize = 1500;
+const EXTENTS_MAX: usize = 300;
 /// Places looked at anywhere on the disk.
-const PLACES: usize = 64;
+const PLACES: usize = 24;
 /// Bytes read at once.
 const PIECE: u64 = 8192;
 

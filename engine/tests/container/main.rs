@@ -1,6 +1,7 @@
 //! Containers against outside oracles: what `qemu-img` makes we read, what we write `qemu-img` reads.
 
 mod bench;
+mod corpus;
 mod disk;
 mod export;
 mod hash;

@@ -40,12 +40,11 @@ pub fn logs(bench: &Bench) -> Images {
         lay(&mut image, entries);
         image
     };
-    let entry = |sequence, tail, changes| Entry { sequence, tail, changes, file_len: len };
+    let entry = |sequence, tail, changes| Entry { sequence, tail, changes, flushed: len, last: len };
     let two = || vec![restore(), Change::Zero(2 * MIB, 8192), Change::Data(bat + 4096, vec![0; 4096])];
     let mut torn = dirty(&[(0, entry(7, 0, vec![restore()])), (8192, entry(8, 0, vec![lose()]))]);
     torn[MIB + 8192 + 20] ^= 0xFF;
-    let mut longer = dirty(&[(0, Entry { file_len: len + MIB, ..entry(7, 0, vec![restore()]) })]);
-    longer[HEADERS_AT[0] + 8] ^= 0; // the header that counts is the one `lay` made
+    let longer = dirty(&[(0, Entry { last: len + MIB, ..entry(7, 0, vec![restore()]) })]);
     [
         ("log-one", dirty(&[(0, entry(7, 0, vec![restore()]))])),
         ("log-many", dirty(&[(0, entry(7, 0, two()))])),
@@ -84,7 +83,9 @@ struct Entry {
     sequence: u64,
     tail: usize,
     changes: Vec<Change>,
-    file_len: usize,
+    /// File lengths that the entry tells: what was flushed, and what it asks for.
+    flushed: usize,
+    last: usize,
 }
 
 /// Lay entries into the log, and let the older header, made the newer one, name it.
@@ -140,8 +141,8 @@ impl Entry {
         put(&mut all, 16, &self.sequence.to_le_bytes());
         put(&mut all, 24, &(self.changes.len() as u32).to_le_bytes());
         put(&mut all, 32, guid);
-        put(&mut all, 48, &(self.file_len as u64).to_le_bytes());
-        put(&mut all, 56, &(self.file_len as u64).to_le_bytes());
+        put(&mut all, 48, &(self.flushed as u64).to_le_bytes());
+        put(&mut all, 56, &(self.last as u64).to_le_bytes());
         fix(&mut all, 0, len as usize);
         all
     }
@@ -162,7 +163,7 @@ pub fn differencing(bench: &Bench) -> Images {
     let mut dirty = child("1M", [0, 7, 6], names[0]);
     let (bat, len) = (region(&dirty, 0x66), dirty.len());
     let change = Change::Data(bat, dirty[bat..bat + 4096].to_vec());
-    lay(&mut dirty, &[(0, Entry { sequence: 3, tail: 0, changes: vec![change], file_len: len })]);
+    lay(&mut dirty, &[(0, Entry { sequence: 3, tail: 0, changes: vec![change], flushed: len, last: len })]);
     [
         ("child-partial", child("1M", [7, 0, 6], names[0])),
         ("child-states", child("1M", [2, 3, 7], names[1])),
