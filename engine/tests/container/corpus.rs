@@ -25,8 +25,10 @@ fn check(target: &str, format: Format, least: usize, opened: usize) {
         Sparse::decode(&bytes).expect("a parent").write(&file).expect("room");
     }
     let path = bench.path("input.img");
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("a file");
-    let inputs = [inputs(&fuzz.join("corpus").join(target)), inputs(&fuzz.join("cases").join(target))].concat();
+    let file =
+        File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("a file");
+    let inputs =
+        [inputs(&fuzz.join("corpus").join(target)), inputs(&fuzz.join("cases").join(target))].concat();
     let mut found = 0;
     for input in &inputs {
         let bytes = std::fs::read(input).expect("an input");
