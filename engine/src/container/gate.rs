@@ -14,6 +14,9 @@ pub const CHAIN_MAX: usize = 64;
 /// Longest name inside an image that is looked at, in bytes.
 pub const NAME_MAX: usize = 4096;
 
+/// Most entries of a folder that are looked at for a name in another case.
+const ENTRIES_MAX: usize = 100_000;
+
 /// Which files a name inside an image may lead to.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
@@ -75,6 +78,23 @@ impl Candidate {
     pub fn open(&self) -> Result<SourceFile, crate::disk::file::SourceError> {
         if self.given { SourceFile::open(&self.path) } else { SourceFile::open_itself(&self.path) }
     }
+
+    /// The same file as Windows would find it: the only one in the folder whose name differs in nothing but case, when there is none
+    /// spelled like this.
+    #[must_use]
+    pub fn as_windows_finds_it(self) -> Candidate {
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else { return self };
+        if self.given || self.path.symlink_metadata().is_ok() {
+            return self;
+        }
+        let wanted = name.to_string_lossy().to_lowercase();
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(ENTRIES_MAX);
+        let mut alike = entries.filter(|e| e.file_name().to_string_lossy().to_lowercase() == wanted);
+        match (alike.next(), alike.next()) {
+            (Some(only), None) => Candidate { path: only.path(), given: false },
+            _ => self,
+        }
+    }
 }
 
 /// The last part of a path as Windows, a URL or Unix writes it; nothing for a name that can be no file.
@@ -101,6 +121,11 @@ pub(super) struct Chain<'a> {
 impl<'a> Chain<'a> {
     pub(super) fn new(gate: &'a Gate) -> Chain<'a> {
         Chain { gate, seen: Vec::new() }
+    }
+
+    /// Whether the file that was entered last is a parent of another; what is noted about it must then name it.
+    pub(super) fn is_at_a_parent(&self) -> bool {
+        self.seen.len() > 1
     }
 
     /// Note that `source` is about to be opened.
@@ -136,6 +161,8 @@ impl<'a> Chain<'a> {
         let mut tried = Vec::new();
         let mut next = "put the parent into the same folder, or give it with --parent FILE";
         for candidate in self.gate.candidates(child.path(), names) {
+            // Both formats come from Windows, where Base.vhdx and BASE.VHDX are one file.
+            let candidate = candidate.as_windows_finds_it();
             let shown = candidate.path.display().to_string();
             let source = match candidate.open() {
                 Ok(source) => source,
@@ -221,5 +248,19 @@ mod tests {
                 Candidate { path: "./base.vhdx".into(), given: false }
             ]
         );
+    }
+
+    #[test]
+    fn case_does_not_matter_unless_two_files_differ_in_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| Candidate { path: folder.path().join(name), given: false };
+        std::fs::write(folder.path().join("Base.VHD"), b"").expect("a file");
+        assert_eq!(at("base.vhd").as_windows_finds_it(), at("Base.VHD"));
+        assert_eq!(at("other.vhd").as_windows_finds_it(), at("other.vhd"));
+        let given = Candidate { given: true, ..at("base.vhd") };
+        assert_eq!(given.clone().as_windows_finds_it(), given, "what the user typed is what he meant");
+        std::fs::write(folder.path().join("BASE.vhd"), b"").expect("a file");
+        assert_eq!(at("base.vhd").as_windows_finds_it(), at("base.vhd"), "it could be either");
+        assert_eq!(at("BASE.vhd").as_windows_finds_it(), at("BASE.vhd"));
     }
 }

@@ -12,6 +12,7 @@ mod raw;
 pub mod vhd;
 pub mod vhdx;
 mod view;
+pub mod vmdk;
 
 pub use export::{ExportError, ExportOptions, Exported, Flush, OutFormat, Progress, export};
 
@@ -40,7 +41,7 @@ pub enum Format {
     Vhdx,
     /// QEMU's format.
     Qcow2,
-    /// VMware's format; never read here, see [`OpenError::Foreign`].
+    /// VMware's format; only its own words are read here, see [`OpenError::Foreign`].
     Vmdk,
 }
 

@@ -97,7 +97,7 @@ impl SourceFile {
         SourceFile::open_with(path, OFlags::empty())
     }
 
-    /// As [`SourceFile::open`], but a symbolic link is refused (`ELOOP`): for a path that no user gave.
+    /// As [`SourceFile::open`], but a symbolic link is refused: for a path that no user gave.
     ///
     /// # Errors
     /// As for [`SourceFile::open`].
@@ -109,7 +109,12 @@ impl SourceFile {
         let failed = |source: io::Error| SourceError::Open { path: path.to_path_buf(), source };
         // O_NONBLOCK changes nothing for files and disks, but keeps the open of a pipe from waiting for its writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | more;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+            Errno::LOOP if more.contains(OFlags::NOFOLLOW) => {
+                SourceError::NotAFile { path: path.to_path_buf(), found: "symbolic link" }
+            }
+            e => failed(e.into()),
+        })?;
         let file = File::from(fd);
         let meta = file.metadata().map_err(failed)?;
         if let Some(found) = refused_kind(&meta) {

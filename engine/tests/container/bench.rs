@@ -166,17 +166,22 @@ pub fn bytes_at(path: &Path, at: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Put a new CRC-32C into a VHDX structure of `len` bytes at `at`, bit by bit as \[MS-VHDX\] §2.2.2 describes it.
+/// Put a new CRC-32C into a VHDX structure of `len` bytes at `at`: its own four bytes count as zero. \[MS-VHDX\] §2.2.2.
 #[track_caller]
 pub fn fix_crc(path: &Path, at: u64, len: usize) {
     let mut bytes = bytes_at(path, at, len);
     bytes[4..8].fill(0);
+    patch(path, at + 4, &crc32c(&bytes).to_le_bytes());
+}
+
+/// CRC-32C bit by bit, as its definition has it.
+pub fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = !0u32;
     for b in bytes {
-        crc ^= u32::from(b);
+        crc ^= u32::from(*b);
         for _ in 0..8 {
             crc = if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 };
         }
     }
-    patch(path, at + 4, &(!crc).to_le_bytes());
+    !crc
 }

@@ -234,7 +234,7 @@ fn refuses_what_is_no_image() {
         ("notes.vhdx", b"Dear diary, this is no disk image at all. ", "44 65 61 72"),
         ("empty.raw", b"", "an empty file"),
         ("zeros", &[0; 9000], "zeros"),
-        ("a.vmdk", b"KDMV\x01\0\0\0", "a VMDK"),
+        ("a.vmdk", b"COWD\x01\0\0\0", "an ESX VMDK"),
         ("a.vhdx.gz", b"\x1f\x8b\x08\0", "a gzip file; unpack it"),
         ("short", b"x", "78"),
     ];

@@ -78,6 +78,16 @@ fn footers() {
         },
         "VHD footer checksum at 0x70000: wanted 0xfffff045, found 0xfffff046",
     );
+    // The first sector of a fixed disk is the guest's: a footer there is no copy of this disk's.
+    check(
+        2,
+        |b| {
+            let end = b.len() - 512;
+            b.copy_within(end.., 0);
+            b[end + 100] ^= 1;
+        },
+        "VHD footer checksum at 0x70000: wanted 0xfffff045, found 0xfffff046",
+    );
     check(
         3,
         |b| {

@@ -216,6 +216,22 @@ fn a_parent_proves_itself_by_its_times_or_is_vouched_for() {
 }
 
 #[test]
+fn what_is_noted_about_a_parent_names_it() {
+    let bench = Bench::new();
+    let files = chain(&bench, 3, FINE);
+    for file in &files {
+        let bytes = std::fs::read(file).expect("an image");
+        std::fs::write(file, &bytes[..bytes.len() - 1]).expect("a file");
+    }
+    let old = "the footer is 511 bytes long, as Virtual PC wrote it before 2004, or it lost its last byte";
+    let found = opened(&files[0]);
+    assert_eq!(
+        notes(&found, &bench),
+        [old.to_owned(), format!("DIR/middle.vhd: {old}"), format!("DIR/middle's base.vhd: {old}")]
+    );
+}
+
+#[test]
 fn a_child_of_more_blocks_than_bitmaps_are_kept_reads_right_in_any_order() {
     let bench = Bench::new();
     let (len, blocks) = (4 << 20, 64u64);

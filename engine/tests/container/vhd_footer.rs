@@ -82,7 +82,7 @@ fn what_is_unusual_about_a_footer_is_noted() {
             |b| {
                 b.pop();
             },
-            &["the footer is 511 bytes long, as Virtual PC wrote it before 2004"],
+            &["the footer is 511 bytes long, as Virtual PC wrote it before 2004, or it lost its last byte"],
         );
         check_notes(
             kind,
@@ -103,23 +103,30 @@ fn what_is_unusual_about_a_footer_is_noted() {
     }
 }
 
+/// One cylinder, four heads, 17 sectors.
+const SMALL: [u8; 4] = [0, 1, 4, 17];
+/// The geometry of all disks that are too large for one.
+const LARGEST: [u8; 4] = [0xFF, 0xFF, 16, 255];
+
 #[test]
 fn qemu_goes_by_the_geometry_where_the_note_says_so() {
     // The reason for the note above, and for `win ` in what we write.
-    for (creator, expect) in [
-        (b"vpc ", 34_816),
-        (b"win ", LEN),
-        (b"drll", 34_816),
-        (b"tap\0", LEN),
-        (b"tapx", 34_816),
-        (b"qem2", LEN),
-        (b"qemu", 34_816),
-        (b"d2v ", LEN),
-        (b"CTXS", LEN),
+    for (creator, chs, expect) in [
+        (b"vpc ", SMALL, 34_816),
+        (b"vpc ", LARGEST, LEN),
+        (b"win ", SMALL, LEN),
+        (b"drll", SMALL, 34_816),
+        (b"tap\0", SMALL, LEN),
+        (b"tapx", SMALL, 34_816),
+        (b"qem2", SMALL, LEN),
+        (b"qemu", SMALL, 34_816),
+        (b"d2v ", SMALL, LEN),
+        (b"CTXS", SMALL, LEN),
     ] {
         let bench = Bench::new();
         let mut bytes = Vhd::new(3, LEN, 1).bytes();
         footers(&mut bytes, 28, creator);
+        footers(&mut bytes, 56, &chs);
         let path = bench.path("image.vhd");
         std::fs::write(&path, bytes).expect("a file");
         let info = run("qemu-img", ["info", "-f", "vpc", "--output=json", text(&path)]);

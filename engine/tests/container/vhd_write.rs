@@ -163,6 +163,17 @@ fn the_largest_disk_is_written_and_one_sector_more_is_not() {
 }
 
 #[test]
+fn the_bitmaps_of_a_dynamic_disk_do_not_matter_here_as_in_qemu() {
+    let bench = Bench::new();
+    let out = bench.path("out.vhd");
+    let disk = disk(3 * MIB, [(2 * MIB + 512, noise(1, 512))]);
+    write(&disk, &out, OutFormat::DynamicVhd);
+    patch(&out, 15 * 512, &[0; 512]);
+    same(&content(&*opened(&out).disk), &content(&disk));
+    same(&qemu(&bench, &out), &content(&disk));
+}
+
+#[test]
 fn a_damaged_export_is_noticed() {
     // The twin of the comparisons above.
     let bench = Bench::new();

@@ -10,6 +10,15 @@ const L1_BYTES_MAX: u64 = 32 << 20;
 /// Largest disk we take: 64 TiB, as for VHDX.
 const LEN_MAX: u64 = 64 << 40;
 
+/// Incompatible feature: compressed clusters are not zlib's.
+const COMPRESSION_TYPE: u64 = 1 << 3;
+/// Incompatible feature: entries of L2 tables have 16 bytes.
+const EXTENDED_L2: u64 = 1 << 4;
+/// Bytes of the header of version 3 with the compression type and its padding.
+const HEADER: usize = 112;
+/// Longest name of a backing file (QEMU's specification: "Must not be longer than 1023 bytes").
+const NAME_MAX: usize = 1023;
+
 /// The part both versions have.
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -39,9 +48,14 @@ pub(super) struct Header {
     pub l1_at: u64,
     /// Entries of the L1 table.
     pub l1_len: usize,
-    pub names_backing: bool,
-    /// A feature that is not read, in words.
+    /// Where the name of the backing file lies, and its bytes; nothing without one.
+    pub backing: Option<(u64, usize)>,
+    /// Where the header extensions begin.
+    pub extensions_at: u64,
+    /// A feature that nobody reads, in words.
     pub refused_feature: Option<String>,
+    /// A feature that is left to QEMU's block layer, in words.
+    pub foreign_feature: Option<String>,
 }
 
 impl Header {
@@ -52,7 +66,7 @@ impl Header {
 }
 
 pub(super) fn read_header(source: &SourceFile) -> Result<Header, ReadError> {
-    let mut bytes = [0; 112];
+    let mut bytes = [0; HEADER];
     let have = usize::try_from(source.len()).unwrap_or(bytes.len()).min(bytes.len());
     read_file(source, 0, &mut bytes[..have])?;
     let bad = |what: &str, at: u64, wanted: String, found: String| {
@@ -76,8 +90,12 @@ pub(super) fn read_header(source: &SourceFile) -> Result<Header, ReadError> {
     if len == 0 || len > LEN_MAX {
         return bad("size", 24, "at most 64 TiB and not 0".into(), len.to_string());
     }
-    // One L1 entry stands for a whole L2 table of cluster_size / 8 clusters.
-    let per_entry = 1u64 << (2 * cluster_bits - 3);
+    let incompatible = match bytes.get(72..80).and_then(|b| b.first_chunk()) {
+        Some(b) if version == 3 => u64::from_be_bytes(*b),
+        _ => 0,
+    };
+    // One L1 entry stands for a whole L2 table of cluster_size / 8 clusters; extended entries have 16 bytes.
+    let per_entry = 1u64 << (2 * cluster_bits - if incompatible & EXTENDED_L2 != 0 { 4 } else { 3 });
     let (l1_len, needed) = (u64::from(raw.l1_len.get()), len.div_ceil(per_entry));
     if l1_len < needed || l1_len * 8 > L1_BYTES_MAX {
         return bad("L1 entries", 36, format!("{needed}..={}", L1_BYTES_MAX / 8), l1_len.to_string());
@@ -85,19 +103,36 @@ pub(super) fn read_header(source: &SourceFile) -> Result<Header, ReadError> {
     if raw.l1_at.get() % (1 << cluster_bits) != 0 || raw.l1_at.get() == 0 {
         return bad("L1 offset", 40, "whole clusters above 0".into(), format!("{:#x}", raw.l1_at.get()));
     }
-    let incompatible = match bytes.get(72..80).and_then(|b| b.first_chunk()) {
-        Some(b) if version == 3 => u64::from_be_bytes(*b),
-        _ => 0,
-    };
     let refused_feature = match (raw.crypt_method.get(), incompatible) {
         (1.., _) => Some("encryption".to_owned()),
         (_, bits) if bits & 2 != 0 => Some("the mark that it is corrupt (qemu-img check -r all)".to_owned()),
         (_, bits) if bits & 4 != 0 => Some("its data in another file".to_owned()),
-        (_, bits) if bits & 8 != 0 => Some("another compression type".to_owned()),
-        (_, bits) if bits & 16 != 0 => Some("extended L2 entries".to_owned()),
         // Bit 0 says that reference counts may be wrong, which matters to writers only.
-        (_, bits) if bits & !1 != 0 => Some(format!("unknown incompatible features {bits:#x}")),
+        (_, bits) if bits & !(1 | COMPRESSION_TYPE | EXTENDED_L2) != 0 => {
+            Some(format!("unknown incompatible features {bits:#x}"))
+        }
         _ => None,
+    };
+    let foreign_feature = if incompatible & COMPRESSION_TYPE != 0 {
+        Some("another compression type than zlib".to_owned())
+    } else if incompatible & EXTENDED_L2 != 0 {
+        Some("extended L2 entries".to_owned())
+    } else {
+        None
+    };
+    let (backing_at, backing_len) = (raw.backing_at.get(), raw.backing_len.get() as usize);
+    if backing_at != 0 && backing_len > NAME_MAX {
+        return bad(
+            "backing file name length",
+            16,
+            format!("at most {NAME_MAX} bytes"),
+            backing_len.to_string(),
+        );
+    }
+    // Bytes 100..104: the length of the header of version 3.
+    let extensions_at = match bytes.get(100..104).and_then(|b| b.first_chunk()) {
+        Some(b) if version == 3 => u64::from(u32::from_be_bytes(*b)),
+        _ => size_of::<RawHeader>() as u64,
     };
     Ok(Header {
         version,
@@ -105,7 +140,9 @@ pub(super) fn read_header(source: &SourceFile) -> Result<Header, ReadError> {
         len,
         l1_at: raw.l1_at.get(),
         l1_len: needed as usize, // at most L1_BYTES_MAX / 8; more entries describe nothing
-        names_backing: raw.backing_at.get() != 0,
+        backing: (backing_at != 0 && backing_len != 0).then_some((backing_at, backing_len)),
+        extensions_at,
         refused_feature,
+        foreign_feature,
     })
 }

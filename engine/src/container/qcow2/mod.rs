@@ -1,12 +1,16 @@
 //! Plain qcow2, read only: what `qemu-img create -f qcow2` makes and QEMU writes. QEMU `docs/interop/qcow2.txt`.
 //!
-//! The backing disk is handed in by the caller; a backing file *named inside* the image is never opened. Compressed clusters,
-//! encryption, external data and extended L2 entries are refused. Snapshots are ignored, the active state is read.
+//! The backing disk of a child is handed in by the caller; a backing file *named inside* the image is never opened here. Images with one, with
+//! compressed clusters or with extended L2 entries are sound but [foreign](OpenError::Foreign): [`facts`] says what the floor above must know
+//! to have them read. Encryption, external data and the corrupt mark are refused. Snapshots are ignored, the active state is read.
 
+mod facts;
 mod header;
 mod write;
 
 pub(super) use write::Qcow2Writer;
+
+pub use facts::{Backing, Qcow2Facts, facts};
 
 use self::header::{Header, read_header};
 use super::mapped::{Map, Mapped, Place};
@@ -57,7 +61,7 @@ pub(super) fn open_as(path: &Path, sector: SectorSize) -> Result<DiskRef, OpenEr
     open_with(&Arc::new(SourceFile::open(path)?), None, sector).map(|opened| opened.disk)
 }
 
-/// Open an image that was given. One with a backing file is refused.
+/// Open an image that was given. One that needs more than this reader is foreign.
 pub(super) fn open_alone(source: &Arc<SourceFile>) -> Result<Opened, OpenError> {
     open_with(source, None, SectorSize::B512)
 }
@@ -69,13 +73,19 @@ fn open_with(
 ) -> Result<Opened, OpenError> {
     let bad = damaged(source, Format::Qcow2);
     let header = read_header(source).map_err(&bad)?;
-    if let Some(feature) = header.refused_feature {
-        let next = "convert it to a plain image: qemu-img convert -O raw IN OUT";
-        return Err(refused(source, format!("a qcow2 with {feature}, which is not read"), next));
+    if let Some(feature) = &header.refused_feature {
+        return Err(not_read(source, feature));
     }
-    if backing.is_none() && header.names_backing {
-        let what = "a qcow2 on top of a backing file; a file named inside an image is not followed";
-        return Err(refused(source, what, "flatten it: qemu-img convert -O raw IN OUT"));
+    // A child that was made for a drill has none of this; one that has is not what the guest wrote.
+    let left_to_qemu = |what: String| match &backing {
+        None => OpenError::Foreign { path: source.path().to_path_buf(), format: Format::Qcow2, what },
+        Some(_) => not_read(source, what.trim_start_matches("a qcow2 with ")),
+    };
+    if let Some(feature) = &header.foreign_feature {
+        return Err(left_to_qemu(format!("a qcow2 with {feature}")));
+    }
+    if backing.is_none() && header.backing.is_some() {
+        return Err(left_to_qemu("a qcow2 on top of a backing file".to_owned()));
     }
     if header.len % sector.bytes() != 0 {
         let wanted = format!("a multiple of the {}-byte sector", sector.bytes());
@@ -84,9 +94,17 @@ fn open_with(
     let geometry = Geometry { len: ByteLen(header.len), sector };
     let map = Qcow2Map::open(source, header, geometry).map_err(&bad)?;
     let mut info = ContainerInfo::new(Format::Qcow2, Layout::Dynamic, geometry, source.len());
-    info.allocated = ByteLen(map.check().map_err(&bad)?);
+    let Some(allocated) = map.check().map_err(&bad)? else {
+        return Err(left_to_qemu("a qcow2 with compressed clusters".to_owned()));
+    };
+    info.allocated = ByteLen(allocated);
     info.block_size = Some(map.header.cluster_size());
     Ok(Opened { disk: Arc::new(Mapped::new(map, backing)), info, sources: vec![source.clone()] })
+}
+
+fn not_read(source: &SourceFile, feature: &str) -> OpenError {
+    let next = "convert it to a plain image: qemu-img convert -O raw IN OUT";
+    refused(source, format!("a qcow2 with {feature}, which is not read"), next)
 }
 
 /// What the tables say about a cluster.
@@ -130,8 +148,8 @@ impl Qcow2Map {
         Ok(Qcow2Map { view, header, geometry, l1, l2: Mutex::new(None) })
     }
 
-    /// Look at every entry once. Returns the bytes of the disk that are stored.
-    fn check(&self) -> Result<u64, ReadError> {
+    /// Look at every entry once. Returns the bytes of the disk that are stored, or nothing at the first compressed cluster.
+    fn check(&self) -> Result<Option<u64>, ReadError> {
         let mut used: HashSet<u64> = HashSet::new();
         let mut stored = 0u64;
         for (i, table_at) in self.l1.iter().enumerate().filter(|(_, at)| **at != 0) {
@@ -144,6 +162,9 @@ impl Qcow2Map {
                 ));
             }
             for (j, entry) in (0u64..).zip(self.read_l2(*table_at)?) {
+                if entry & COMPRESSED != 0 {
+                    return Ok(None);
+                }
                 if let Cluster::Stored(at) = self.decode(entry, table_at + j * 8)? {
                     if !used.insert(at) {
                         let found = format!("{at:#x}, already taken");
@@ -153,7 +174,7 @@ impl Qcow2Map {
                 }
             }
         }
-        Ok(stored.min(self.header.len))
+        Ok(Some(stored.min(self.header.len)))
     }
 
     fn read_l2(&self, at: u64) -> Result<Vec<u64>, ReadError> {
@@ -164,12 +185,7 @@ impl Qcow2Map {
 
     fn decode(&self, entry: u64, at: u64) -> Result<Cluster, ReadError> {
         if entry & COMPRESSED != 0 {
-            return Err(corrupt(
-                "L2 entry",
-                at,
-                "an uncompressed cluster",
-                "a compressed one (convert with qemu-img)",
-            ));
+            return Err(corrupt("L2 entry", at, "an uncompressed cluster", "a compressed one"));
         }
         let flags = if self.header.version >= 3 { ZERO } else { 0 };
         if entry & !(OFFSET_MASK | COPIED | flags) != 0 {

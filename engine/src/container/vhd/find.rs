@@ -56,7 +56,7 @@ fn read(source: &SourceFile, at: u64, len: usize) -> Result<Footer, ReadError> {
 fn old_footer(source: &SourceFile) -> Option<Found> {
     let data_end = source.len().checked_sub(OLD_FOOTER_LEN as u64)?;
     let footer = read(source, data_end, OLD_FOOTER_LEN).ok()?;
-    let note = "the footer is 511 bytes long, as Virtual PC wrote it before 2004";
+    let note = "the footer is 511 bytes long, as Virtual PC wrote it before 2004, or it lost its last byte";
     Some(Found { footer, data_end, notes: vec![note.into()] })
 }
 

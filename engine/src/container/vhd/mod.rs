@@ -36,6 +36,10 @@ pub(super) fn open(source: &Arc<SourceFile>, chain: &mut Chain<'_>) -> Result<Op
     info.creator = printable(footer.creator_app.map(char::from));
     info.time_stamp = Some(footer.time_stamp);
     info.notes.clone_from(&found.notes);
+    if chain.is_at_a_parent() {
+        let shown = source.path().display();
+        info.notes.iter_mut().for_each(|note| *note = format!("{shown}: {note}"));
+    }
     let (header_at, layout) = match footer.disk_type {
         DiskType::Fixed => {
             let disk = open_fixed(source, geometry, found.data_end).map_err(&bad)?;

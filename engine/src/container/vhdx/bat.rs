@@ -109,35 +109,47 @@ impl Bat {
         if let Some(zeros) = window.zeros_from(self.entry_index(block)) {
             return Ok((first, zeros.clamp(1, limit)));
         }
-        let mut count = 1;
-        while count < limit.min(RUN_BLOCKS) {
-            let next = block + count;
-            let Some(entry) = window.get(self.entry_index(next)) else { break };
-            let same = match (first, self.decode(next, entry)) {
-                (Block::Stored(at), Ok(Block::Stored(next))) => {
-                    next == at.saturating_add(count * self.block_size)
-                }
-                (Block::Partial(_), _) | (_, Err(_)) => false,
-                (first, Ok(next)) => first == next,
-            };
-            if !same {
-                break;
+        // Within a chunk the entries of payload blocks lie side by side. Most of a large table is looked at here and nowhere else.
+        let rest = window
+            .behind(self.entry_index(block))
+            .iter()
+            .zip(1u64..)
+            .take_while(|(_, i)| *i < limit.min(RUN_BLOCKS));
+        let more = match first {
+            Block::Absent | Block::Zero => {
+                rest.take_while(|(entry, _)| self.empty(**entry) == Some(first)).count()
             }
-            count += 1;
+            Block::Stored(at) => rest
+                .take_while(|(entry, i)| {
+                    let next = at.saturating_add(i * self.block_size);
+                    split(**entry) == (6, next) && self.is_within(block + i, next)
+                })
+                .count(),
+            Block::Partial(_) => 0,
+        };
+        Ok((first, more as u64 + 1))
+    }
+
+    /// What an entry without a place in the file says. §2.5.1.1.
+    fn empty(&self, entry: u64) -> Option<Block> {
+        match (split(entry).0, self.kind) {
+            // Not present, the one state that names the parent. Without a parent the content is undefined; Hyper-V and QEMU read zeros.
+            (0, _) => Some(Block::Absent),
+            // Undefined and unmapped: any content will do, but not the parent's. Zeros, as Hyper-V and QEMU read it.
+            (1 | 3, Kind::Alone) => Some(Block::Absent),
+            (1 | 3, Kind::Child) => Some(Block::Zero),
+            (2, _) => Some(Block::Zero),
+            _ => None,
         }
-        Ok((first, count))
     }
 
     /// The entry of a payload block. Checked each time: the file may have changed.
     fn decode(&self, block: u64, entry: u64) -> Result<Block, ReadError> {
+        if let Some(empty) = self.empty(entry) {
+            return Ok(empty);
+        }
         let (state, offset) = split(entry);
         match (state, self.kind) {
-            // Not present, the one state that names the parent. Without a parent the content is undefined; Hyper-V and QEMU read zeros.
-            (0, _) => Ok(Block::Absent),
-            // Undefined and unmapped: any content will do, but not the parent's. Zeros, as Hyper-V and QEMU read it.
-            (1 | 3, Kind::Alone) => Ok(Block::Absent),
-            (1 | 3, Kind::Child) => Ok(Block::Zero),
-            (2, _) => Ok(Block::Zero),
             (6, _) => self.within(block, offset).map(|()| Block::Stored(offset)),
             (7, Kind::Child) => self.within(block, offset).map(|()| Block::Partial(offset)),
             (state, kind) => {
@@ -152,13 +164,17 @@ impl Bat {
 
     /// That the bytes of `block` lie within the file at `offset`.
     fn within(&self, block: u64, offset: u64) -> Result<(), ReadError> {
-        let stored = self.bytes_in(block);
-        if offset >= MIB && offset.checked_add(stored).is_some_and(|end| end <= self.file_len) {
+        if self.is_within(block, offset) {
             return Ok(());
         }
+        let stored = self.bytes_in(block);
         let wanted = format!("{stored:#x} bytes within the file's {:#x}", self.file_len);
         let found = format!("offset {offset:#x}: the file is truncated or the entry is damaged");
         Err(corrupt(format!("BAT entry of block {block}"), self.entry_at(block), wanted, found))
+    }
+
+    fn is_within(&self, block: u64, offset: u64) -> bool {
+        offset >= MIB && offset.checked_add(self.bytes_in(block)).is_some_and(|end| end <= self.file_len)
     }
 
     fn bitmap_in(&self, view: &FileView, chunk: u64, window: &mut Window) -> Result<Option<u64>, ReadError> {

@@ -33,9 +33,15 @@ impl Window {
     }
 
     /// An entry that is here.
-    pub(super) fn get(&self, index: u64) -> Option<u64> {
+    fn get(&self, index: u64) -> Option<u64> {
         let i = index.checked_sub(self.first).filter(|i| *i < self.len)?;
         if self.entries.is_empty() { Some(0) } else { self.entries.get(usize::try_from(i).ok()?).copied() }
+    }
+
+    /// The entries behind `index` that were read.
+    pub(super) fn behind(&self, index: u64) -> &[u64] {
+        let from = index.checked_sub(self.first).and_then(|i| usize::try_from(i).ok()?.checked_add(1));
+        from.and_then(|from| self.entries.get(from..)).unwrap_or_default()
     }
 
     /// How many entries from `index` on are known to be zeros without having been read.
