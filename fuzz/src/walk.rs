@@ -7,8 +7,10 @@
 //! - a read beyond the end is refused;
 //! - the file is as it was.
 
-use engine::container::{Format, Gate, Opened, open_through};
-use engine::disk::{Disk, Extent, ExtentKind, ReadError};
+use engine::container::gate::NAME_MAX;
+use engine::container::qcow2::{self, Qcow2Facts};
+use engine::container::{Format, Gate, Opened, open_through, vmdk};
+use engine::disk::{Disk, Extent, ExtentKind, ReadError, SourceFile};
 use engine::units::ByteOffset;
 use std::path::Path;
 
@@ -24,14 +26,54 @@ const PIECE: u64 = 8192;
 /// # Panics
 /// When something does not hold.
 pub fn visit(path: &Path, format: Format, seed: u64) -> bool {
+    if format == Format::Vmdk {
+        return check_vmdk(path);
+    }
     let opened = match open_through(path, Some(format), &Gate::same_folder()) {
         Ok(opened) => opened,
         Err(e) => {
+            if format == Format::Qcow2 {
+                qcow2_facts(path);
+            }
             assert!(!e.to_string().is_empty() && !e.next().is_empty());
             return false;
         }
     };
     check(&opened, seed);
+    if let Some(facts) = qcow2_facts(path).filter(|_| format == Format::Qcow2) {
+        assert_eq!(facts.len, opened.disk.geometry().len, "both readers see one disk");
+        assert!(facts.backing.is_none(), "a disk with a base was opened alone");
+    }
+    true
+}
+
+/// What is said of a qcow2 that QEMU must read. Looked at whether it was opened or not.
+fn qcow2_facts(path: &Path) -> Option<Qcow2Facts> {
+    let source = SourceFile::open(path).expect("a file of ours");
+    let facts = qcow2::facts(&source).ok()?;
+    let len = facts.len.get();
+    assert!(len > 0 && len % 512 == 0 && facts.cluster_size.is_power_of_two());
+    assert!(facts.backing.iter().all(|b| !b.name.is_empty() && b.name.len() <= NAME_MAX), "{facts:?}");
+    Some(facts)
+}
+
+/// A VMDK is never opened here; its words are only read.
+fn check_vmdk(path: &Path) -> bool {
+    let source = SourceFile::open(path).expect("a file of ours");
+    if let Ok(header) = vmdk::extent_facts(&source) {
+        assert!(header.sectors > 0 && header.grain.is_power_of_two());
+    }
+    let Ok(facts) = vmdk::facts(&source) else { return false };
+    let descriptor = facts.descriptor();
+    assert!((1..=vmdk::EXTENTS_MAX).contains(&descriptor.extents.len()));
+    assert_eq!(descriptor.extents.iter().map(|e| e.sectors).sum::<u64>(), descriptor.sectors);
+    for extent in &descriptor.extents {
+        assert!(extent.sectors > 0);
+        if let vmdk::ExtentKind::Flat { offset } = extent.kind {
+            let Some((at, len)) = extent.flat_bytes(offset) else { continue };
+            assert_eq!((at / vmdk::SECTOR, len / vmdk::SECTOR), (offset, extent.sectors));
+        }
+    }
     true
 }
 

@@ -68,6 +68,11 @@ fn the_corpus_of_qcow2_is_opened_or_refused_and_reads_as_it_should() {
 }
 
 #[test]
+fn the_corpus_of_vmdk_is_understood_or_refused() {
+    check("vmdk", Format::Vmdk, 10, 5);
+}
+
+#[test]
 fn a_sparse_file_comes_back_from_its_input() {
     let bytes = [noise(1, 40_000), vec![0; 100_000], vec![7; 40_000], vec![0; 3], noise(2, 600)].concat();
     let input = Sparse { flags: REPAIR, len: bytes.len() as u64, pieces: vec![(0, bytes.clone())] }.encode();
