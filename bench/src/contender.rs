@@ -113,7 +113,8 @@ impl Contender {
 
     /// Drill does not wait for the storage.
     #[must_use]
-    pub fn no_flush(self) -> Contender {
+    pub fn no_flush(mut self) -> Contender {
+        self.name.push_str(" --no-flush");
         self.word("--no-flush")
     }
 

@@ -14,7 +14,7 @@ pub fn describe(dir: &Path, tools: &Tools) -> Result<Vec<String>> {
     let cores = std::thread::available_parallelism()?;
     let memory = field("/proc/meminfo", "MemTotal").and_then(|t| t.split(' ').next()?.parse::<u64>().ok());
     let kernel = rustix::system::uname();
-    let file_system = first_line("stat", &["-f", "-c", "%T", &dir.display().to_string()])?;
+    let file_system = first_line("findmnt", &["-n", "-o", "FSTYPE", "-T", &dir.display().to_string()])?;
     Ok(vec![
         format!(
             "{cpu}, {cores} processors, {} GiB of memory, Linux {}, {file_system}",

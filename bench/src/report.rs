@@ -27,12 +27,12 @@ impl Report {
     pub fn add(&mut self, case: &Case, outcome: &Outcome) {
         println!("\n{} ({}, {} cache)", case.name, case.what, case.cache.name());
         self.markdown += &format!("\n### {}\n\n{}; {} cache.\n\n", case.name, case.what, case.cache.name());
-        self.markdown += "| | wall, s | drill is faster | CPU, s | peak memory | \n|---|---|---|---|---|\n";
+        self.markdown += "| | wall, s | drill is faster | CPU, s | peak memory |\n|---|---|---|---|---|\n";
         for (i, side) in outcome.sides.iter().enumerate() {
             let ratio = if i == 0 { String::new() } else { ratio(outcome, i) };
             let memory = format!("{:.1} MiB", side.memory as f64 / f64::from(1 << 20));
             let (wall, cpu) = (spread(side.wall), format!("{:.2}", side.cpu.median));
-            println!("  {:32} {wall:28} CPU {cpu:>7} s  {memory:>10}  {ratio}", side.name);
+            println!("  {:44} {wall:28} CPU {cpu:>7} s  {memory:>10}  {ratio}", side.name);
             self.markdown += &format!("| {} | {wall} | {ratio} | {cpu} | {memory} |\n", side.name);
         }
         self.markdown += "\n";
