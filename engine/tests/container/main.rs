@@ -1,6 +1,7 @@
 //! Containers against outside oracles: what `qemu-img` makes we read, what we write `qemu-img` reads.
 
 mod bench;
+mod corpus;
 mod detect;
 mod disk;
 mod export;
