@@ -55,6 +55,9 @@ pub struct RunArgs {
     /// Set a scenario's argument: arg("name", …) gives value.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// A parent or backing file of an image, when it is not in the image's folder; may be given several times.
+    #[arg(long = "parent", value_name = "FILE")]
+    pub parents: Vec<PathBuf>,
     /// Folder of run folders.
     #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
     pub out: PathBuf,
@@ -111,6 +114,9 @@ pub struct CheckArgs {
 pub struct InspectArgs {
     /// The image.
     pub image: PathBuf,
+    /// A parent or backing file of the image, when it is not in its folder; may be given several times.
+    #[arg(long = "parent", value_name = "FILE")]
+    pub parents: Vec<PathBuf>,
     /// Take it as this format instead of looking.
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
@@ -126,6 +132,9 @@ pub struct ConvertArgs {
     pub image: PathBuf,
     /// The new file; must not exist. Its ending says the format: `.vhd` a fixed VHD, `.vhdx` a dynamic VHDX, `.qcow2`, `.raw` or `.img`.
     pub out: PathBuf,
+    /// A parent or backing file of the image, when it is not in its folder; may be given several times.
+    #[arg(long = "parent", value_name = "FILE")]
+    pub parents: Vec<PathBuf>,
     /// The generation to make. Without it the disk stays as it is and only its container changes.
     #[arg(long, value_enum)]
     pub to: Option<Generation>,
@@ -197,6 +206,9 @@ pub enum TableArg {
 pub struct BootArgs {
     /// The image; only read.
     pub image: PathBuf,
+    /// A parent or backing file of the image, when it is not in its folder; may be given several times.
+    #[arg(long = "parent", value_name = "FILE")]
+    pub parents: Vec<PathBuf>,
     /// As which generation.
     #[arg(long = "as", value_enum)]
     pub generation: Generation,

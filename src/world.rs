@@ -3,9 +3,11 @@
 use crate::cli::AccelArg;
 use anyhow::Context;
 use drills::event::{HostFacts, Proof};
+use drills::image::{ImageError, Reader};
 use drills::run::Lab;
 use drills::script::{VerbError, VerbOutcome};
 use drills::verdict::ExitCode;
+use engine::container::{Format, Gate, OpenError, Opened};
 use qemu::{Accel, AccelChoice, Cancel, Host};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,8 +116,31 @@ pub fn sample(name: &str, say: &mut dyn FnMut(&str), cancel: &Cancel) -> Result<
     })
 }
 
-/// Everything a run needs.
-pub fn lab(accel: AccelArg, proof: Proof) -> Result<Arc<Lab>, Problem> {
+/// Open an image, whoever must read it. `parents` are files that names inside it may lead to, besides those in its folder.
+pub fn open_image(path: &Path, format: Option<Format>, parents: &[PathBuf]) -> Result<Opened, Problem> {
+    let gate = Gate::same_folder().with_given(parents.iter().cloned());
+    let opened = match engine::container::open_through(path, format, &gate) {
+        // Only now, because most images need neither the program nor a folder for its socket.
+        Err(OpenError::Foreign { .. }) => {
+            drills::image::open_foreign(path, format, &gate, &reader(socket_dir()?))
+        }
+        other => other.map_err(ImageError::Image),
+    };
+    opened.map_err(|e| {
+        let exit = match e {
+            ImageError::Image(_) => ExitCode::Failed,
+            ImageError::Reader { .. } => ExitCode::Broken,
+        };
+        Problem::new(exit, &e).next(e.next())
+    })
+}
+
+fn reader(sockets: PathBuf) -> Reader {
+    Reader { qemu_nbd: program("qemu-nbd"), sockets }
+}
+
+/// Everything a run needs. `parents` are files that names inside its images may lead to.
+pub fn lab(accel: AccelArg, proof: Proof, parents: &[PathBuf]) -> Result<Arc<Lab>, Problem> {
     let host = host(accel)?;
     let sockets = socket_dir()?;
     Ok(Arc::new(Lab {
@@ -126,7 +151,9 @@ pub fn lab(accel: AccelArg, proof: Proof) -> Result<Arc<Lab>, Problem> {
         proof,
         tool: format!("drill {}", env!("CARGO_PKG_VERSION")),
         now: jiff::Timestamp::now,
+        reader: reader(sockets.clone()),
         sockets,
+        parents: parents.to_vec(),
     }))
 }
 

@@ -24,7 +24,7 @@ fn drawn_floors() -> BTreeMap<String, BTreeSet<String>> {
         let mut cells = row.split('|');
         let (Some(name), Some(deps)) = (cells.next(), cells.next()) else { continue };
         let name = name.trim().trim_matches('`').to_owned();
-        if !["drill", "tui", "drills", "engine", "qemu", "fixtures"].contains(&name.as_str()) {
+        if !["drill", "tui", "drills", "engine", "qemu", "fixtures", "bench"].contains(&name.as_str()) {
             continue;
         }
         let deps = deps.split(',').map(|d| d.trim().trim_matches('`').to_owned());

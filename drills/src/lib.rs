@@ -4,6 +4,7 @@ pub mod script;
 pub mod control;
 pub mod event;
 pub mod history;
+pub mod image;
 pub mod journal;
 pub mod loader;
 pub mod pointer;

@@ -44,7 +44,7 @@ pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
         args: set,
         generation: Some(if generation == 1 { qemu::Generation::Gen1 } else { qemu::Generation::Gen2 }),
     };
-    one(&request, args.accel, &args.out, args.json, cancel)
+    one(&request, args.accel, &args.parents, &args.out, args.json, cancel)
 }
 
 /// `120s`, `3m`, `2h` or a bare number of seconds.

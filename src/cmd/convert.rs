@@ -3,7 +3,7 @@
 use super::{Ended, print_json};
 use crate::cli::{ConvertArgs, FormatArg, Generation, TableArg};
 use crate::progress::Meter;
-use crate::world::{Problem, kit, random_id};
+use crate::world::{Problem, kit, open_image, random_id};
 use drills::verdict::ExitCode;
 use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat};
 use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, to_gen1, to_gen2};
@@ -24,8 +24,7 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         return Err(Problem::new(ExitCode::Failed, format!("{} exists already", args.out.display()))
             .next("choose another name; nothing is ever overwritten"));
     }
-    let opened = engine::container::open(&args.image, from)
-        .map_err(|e| Problem::new(ExitCode::Failed, &e).next(e.next()))?;
+    let opened = open_image(&args.image, from, &args.parents)?;
     let work = work(args, &opened, format, cancel)?;
     if args.dry_run || !args.json {
         show(args, &work, &opened)?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86", "boots machines"),
     ("qemu-img", "qemu-utils", "makes children"),
+    ("qemu-nbd", "qemu-utils", "reads VMDK and qcow2 beyond the plain kind"),
     ("grub-mkimage", "grub-common", "makes the BIOS loader"),
     ("sgdisk", "gdisk", "makes sample disks"),
     ("mke2fs", "e2fsprogs", "makes sample disks"),

@@ -2,7 +2,7 @@
 
 use super::{Ended, print_json};
 use crate::cli::InspectArgs;
-use crate::world::Problem;
+use crate::world::{Problem, open_image};
 use drills::verdict::ExitCode;
 use engine::container::{ContainerInfo, Layout, LogState};
 use humansize::{BINARY, format_size};
@@ -10,8 +10,7 @@ use humansize::{BINARY, format_size};
 /// Say what an image holds.
 pub fn inspect(args: &InspectArgs) -> Ended {
     let format = super::format_named(args.format.as_deref(), "--format")?;
-    let opened = engine::container::open(&args.image, format)
-        .map_err(|e| Problem::new(ExitCode::Failed, &e).next(e.next()))?;
+    let opened = open_image(&args.image, format, &args.parents)?;
     let guest = engine::guest::inspect(&opened.disk)
         .map_err(|e| Problem::new(ExitCode::Broken, format!("{}: {e}", args.image.display())))?;
     opened.unchanged().map_err(|e| {

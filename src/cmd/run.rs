@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
         Proof::Quick => drills::event::Proof::Quick,
         Proof::Full => drills::event::Proof::Full,
     };
-    let lab = lab(args.accel, proof)?;
+    let lab = lab(args.accel, proof, &args.parents)?;
     for gone in sweep(&args.out) {
         eprintln!("removed what a killed run left: {}", gone.display());
     }
@@ -60,8 +60,15 @@ pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
 }
 
 /// Run one request of drill's own making.
-pub fn one(request: &Request, accel: AccelArg, out: &Path, json_wanted: bool, cancel: &Cancel) -> Ended {
-    let lab = lab(accel, drills::event::Proof::Quick)?;
+pub fn one(
+    request: &Request,
+    accel: AccelArg,
+    parents: &[PathBuf],
+    out: &Path,
+    json_wanted: bool,
+    cancel: &Cancel,
+) -> Ended {
+    let lab = lab(accel, drills::event::Proof::Quick, parents)?;
     for gone in sweep(out) {
         eprintln!("removed what a killed run left: {}", gone.display());
     }

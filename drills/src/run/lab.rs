@@ -33,6 +33,10 @@ pub struct Lab {
     pub now: fn() -> jiff::Timestamp,
     /// Folder for sockets, whose paths must be short.
     pub sockets: PathBuf,
+    /// Who reads images that the engine does not.
+    pub reader: crate::image::Reader,
+    /// Parent and backing files of images, where they are not in an image's own folder.
+    pub parents: Vec<PathBuf>,
 }
 
 /// What to run.

@@ -10,9 +10,11 @@ use super::Run;
 use super::actions::{Action, lock};
 use super::boots::Boot;
 use crate::event::{EventPath, Kind, Proof, Severity};
+use crate::image::ImageError;
 use crate::script::stage::Done;
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::verdict::Outcome as Verdict;
+use engine::container::Gate;
 use engine::convert::Plan;
 use engine::disk::DiskRef;
 use engine::guest::{Inspection, Starts};
@@ -126,8 +128,14 @@ impl Run {
         path: &Path,
         name: Option<&str>,
     ) -> Done<(MachineId, String)> {
-        let opened = engine::container::open(path, None)
-            .map_err(|e| VerbError::new(Outcome::Refused, &e).with_next(e.next()))?;
+        let gate = Gate::same_folder().with_given(self.lab.parents.iter().cloned());
+        let opened = crate::image::open(path, None, &gate, &self.lab.reader).map_err(|e| {
+            let outcome = match e {
+                ImageError::Image(_) => Outcome::Refused,
+                ImageError::Reader { .. } => Outcome::Broken,
+            };
+            VerbError::new(outcome, &e).with_next(e.next())
+        })?;
         let opened = Arc::new(opened);
         let hashes = match self.lab.proof {
             Proof::Quick => None,

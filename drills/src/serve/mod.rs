@@ -11,7 +11,7 @@
 //! Non-goals: TLS, TCP, writing, structured replies.
 
 mod handshake;
-mod protocol;
+pub(crate) mod protocol;
 mod transmission;
 
 #[cfg(test)]

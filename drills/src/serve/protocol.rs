@@ -11,6 +11,9 @@ pub const REQUEST: u32 = 0x2560_9513;
 /// Before each simple reply. "Simple reply message".
 pub const SIMPLE_REPLY: u32 = 0x6744_6698;
 
+/// Before each chunk of a structured reply. "Structured reply chunk message".
+pub const STRUCTURED_REPLY: u32 = 0x668e_33ef;
+
 /// "Handshake flags": fixed newstyle.
 pub const FLAG_FIXED_NEWSTYLE: u16 = 1 << 0;
 /// "Handshake flags": no 124 zero bytes after `NBD_OPT_EXPORT_NAME`.
@@ -37,6 +40,10 @@ pub mod option {
     pub const INFO: u32 = 6;
     /// Describe an export and go on.
     pub const GO: u32 = 7;
+    /// Answer reads in structured chunks.
+    pub const STRUCTURED_REPLY: u32 = 8;
+    /// Choose what block status shall tell.
+    pub const SET_META_CONTEXT: u32 = 10;
 }
 
 /// "Option reply types".
@@ -47,6 +54,10 @@ pub mod reply {
     pub const SERVER: u32 = 2;
     /// One piece of information.
     pub const INFO: u32 = 3;
+    /// One chosen metadata context.
+    pub const META_CONTEXT: u32 = 4;
+    /// Set in every error.
+    pub const ERROR: u32 = 1 << 31;
     /// Not known here.
     pub const ERR_UNSUP: u32 = (1 << 31) | 1;
     /// Malformed.
@@ -77,6 +88,34 @@ pub mod command {
     pub const TRIM: u16 = 4;
     /// Write zeroes, no payload.
     pub const WRITE_ZEROES: u16 = 6;
+    /// Tell what a stretch is made of.
+    pub const BLOCK_STATUS: u16 = 7;
+}
+
+/// "Structured reply flags" and "Structured reply types".
+pub mod chunk {
+    /// Flag: the last chunk of its reply.
+    pub const DONE: u16 = 1 << 0;
+    /// Nothing; only ends a reply.
+    pub const NONE: u16 = 0;
+    /// Bytes at an offset.
+    pub const OFFSET_DATA: u16 = 1;
+    /// Zeros at an offset.
+    pub const OFFSET_HOLE: u16 = 2;
+    /// Stretches of one metadata context.
+    pub const BLOCK_STATUS: u16 = 5;
+    /// Set in every error: number and words.
+    pub const ERROR: u16 = 1 << 15;
+}
+
+/// "base:allocation" metadata context.
+pub mod allocation {
+    /// Its name.
+    pub const NAME: &str = "base:allocation";
+    /// Nothing is stored.
+    pub const HOLE: u32 = 1 << 0;
+    /// Reads as zeros.
+    pub const ZERO: u32 = 1 << 1;
 }
 
 /// "Error values".

@@ -1,6 +1,7 @@
 //! Containers against outside oracles: what `qemu-img` makes we read, what we write `qemu-img` reads.
 
 mod bench;
+mod corpus;
 mod detect;
 mod disk;
 mod export;
@@ -12,6 +13,8 @@ mod read;
 mod refusals_vhd;
 mod refusals_vhd_parents;
 mod refusals_vhdx;
+mod refusals_vhdx_log;
+mod refusals_vhdx_parent;
 mod sinks;
 mod vhd;
 mod vhd_bytes;
@@ -20,5 +23,6 @@ mod vhd_hostile;
 mod vhd_write;
 mod vhdx;
 mod vhdx_builder;
+mod vhdx_hostile;
 mod vhdx_log;
 mod vhdx_sinks;

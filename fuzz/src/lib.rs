@@ -1,0 +1,14 @@
+//! Small inputs become image files, which the container parsers open and walk.
+//!
+//! ```text
+//! input ─ sparse ─► file in /dev/shm ─ repair (if the input asks) ─► walk: open, extents, reads, spans
+//! ```
+//! An image is megabytes and mostly zeros; an input is at most some kilobytes of what is not. Checksums are put right when the input asks
+//! for it, so that mutations come behind them. What is checked stands in `walk`. Memory beyond [`harness::MEMORY_MAX`] is a crash.
+//!
+//! `sparse`, `repair` and `walk` are also modules of the engine's test `container::corpus`, which replays the committed inputs.
+
+pub mod harness;
+pub mod repair;
+pub mod sparse;
+pub mod walk;
