@@ -277,7 +277,7 @@ fn a_delta_without_its_parent_is_no_disk() {
     };
     check(
         delta,
-        "DIR/image: a VMDK that needs a parent with CID 12345678, named \"base.vmdk\", which was not found; \
+        "DIR/image: a VMDK that needs a parent with CID 12345678, named \"base.vmdk\", and no file fits; \
          tried: DIR/base.vmdk: has CID 0000cafe",
     );
     check(
@@ -285,7 +285,7 @@ fn a_delta_without_its_parent_is_no_disk() {
             delta(b);
             std::fs::write(b.path("base.vmdk"), noise()).expect("a file");
         },
-        "DIR/image: a VMDK that needs a parent with CID 12345678, named \"base.vmdk\", which was not found; \
+        "DIR/image: a VMDK that needs a parent with CID 12345678, named \"base.vmdk\", and no file fits; \
          tried: DIR/base.vmdk: no VMDK",
     );
 }

@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("qemu-nbd", "qemu-utils", "reads VMDK and qcow2 beyond the plain kind"),
     ("grub-mkimage", "grub-common", "makes the BIOS loader"),
     ("sgdisk", "gdisk", "makes sample disks"),
+    ("fdisk", "fdisk", "makes the sample disk with 4096-byte sectors"),
     ("mke2fs", "e2fsprogs", "makes sample disks"),
     ("mkfs.vfat", "dosfstools", "makes sample disks"),
     ("mcopy", "mtools", "makes sample disks"),

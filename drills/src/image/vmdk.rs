@@ -163,7 +163,7 @@ fn find_parent(
     let tried = if tried.is_empty() { "nothing".to_owned() } else { tried.join("; ") };
     Err(refused(
         child,
-        format!("a VMDK that needs a parent with CID {cid:08x}, {wish}, which was not found; tried: {tried}"),
+        format!("a VMDK that needs a parent with CID {cid:08x}, {wish}, and no file fits; tried: {tried}"),
         "find the parent this disk was made from; another one, or a later state of it, would give a disk that never existed",
     ))
 }

@@ -201,9 +201,7 @@ impl<'a> Chain<'a> {
         let tried = if tried.is_empty() { "nothing".to_owned() } else { tried.join("; ") };
         Err(refused(
             child,
-            format!(
-                "a differencing {format} that needs a parent {wish}, which was not found; tried: {tried}"
-            ),
+            format!("a differencing {format} that needs a parent {wish}, and no file fits; tried: {tried}"),
             next,
         ))
     }

@@ -112,8 +112,12 @@ fn check(disk: &DiskRef, i: &Inspection, kit: &LoaderKit) -> Result<(), Refusal>
             "There is nothing to convert.",
         );
     }
-    if i.geometry.sector != SectorSize::B512 && !no.has("sector-4096") {
-        no.add("sector-4096", "The disk has 4096-byte sectors.", "");
+    if i.geometry.sector != SectorSize::B512 {
+        no.add(
+            "sector-4096",
+            "The disk has 4096-byte sectors; a BIOS and an MBR count in sectors of 512.",
+            "Convert the disk to 512-byte sectors inside the guest's platform first.",
+        );
     }
     let is_linux = i.os.as_ref().is_none_or(|os| os.kind == OsKind::Linux);
     if is_linux && i.esp().is_some() && i.stub.is_none() && !no.has("esp-grub-cfg-missing") {

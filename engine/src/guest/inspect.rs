@@ -19,6 +19,9 @@ pub(super) struct Mounted {
     pub volume: Box<dyn Volume>,
 }
 
+/// Nothing is wrong with such a disk: it only has no way to Generation 1.
+const SECTOR_4096: &str = "The disk has 4096-byte sectors: it starts as Generation 2 only, for a BIOS and an MBR count in sectors of 512.";
+
 /// Look at a whole disk.
 ///
 /// # Errors
@@ -27,11 +30,7 @@ pub fn inspect(disk: &DiskRef) -> Result<Inspection, ReadError> {
     let mut findings = Findings::default();
     let geometry = disk.geometry();
     if geometry.sector == SectorSize::B4096 {
-        findings.blocker(
-            "sector-4096",
-            "The disk has 4096-byte sectors; a BIOS and an MBR count in sectors of 512.",
-            "Convert the disk to 512-byte sectors inside the guest's platform first.",
-        );
+        findings.note("sector-4096", SECTOR_4096, "");
     }
     let (table, mut partitions) = tables(disk, &mut findings)?;
     let mut mounted = Vec::new();

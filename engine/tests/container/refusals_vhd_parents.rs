@@ -21,23 +21,23 @@ fn parents() {
     let refused = |gate: &Gate, expect: &str, next: &str| check_path(&bench, &image, gate, expect, next);
     refused(
         &folder,
-        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", which was not found; tried: opening DIR/base.vhd: No such file or directory (os error 2)"#,
+        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", and no file fits; tried: opening DIR/base.vhd: No such file or directory (os error 2)"#,
         GIVE,
     );
     refused(
         &Gate::closed(),
-        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", which was not found; tried: nothing"#,
+        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", and no file fits; tried: nothing"#,
         GIVE,
     );
     Vhd::new(2, LEN, 9).save(&bench, "base.vhd");
     refused(
         &folder,
-        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", which was not found; tried: DIR/base.vhd: its id is 09090909-0909-0909-0909-090909090909, wanted 01010101-0101-0101-0101-010101010101"#,
+        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", and no file fits; tried: DIR/base.vhd: its id is 09090909-0909-0909-0909-090909090909, wanted 01010101-0101-0101-0101-010101010101"#,
         FIND,
     );
     refused(
         &Gate::same_folder().with_given([bench.path("base.vhd")]),
-        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", which was not found; tried: DIR/base.vhd: its id is 09090909-0909-0909-0909-090909090909, wanted 01010101-0101-0101-0101-010101010101"#,
+        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", and no file fits; tried: DIR/base.vhd: its id is 09090909-0909-0909-0909-090909090909, wanted 01010101-0101-0101-0101-010101010101"#,
         FIND,
     );
     // The right file under another name, and a link to it.
@@ -46,7 +46,7 @@ fn parents() {
     std::os::unix::fs::symlink(bench.path("renamed.vhd"), bench.path("base.vhd")).expect("a link");
     refused(
         &folder,
-        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", which was not found; tried: DIR/base.vhd: wanted a file or a block device, found a symbolic link; give the path of a disk image"#,
+        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", and no file fits; tried: DIR/base.vhd: wanted a file or a block device, found a symbolic link; give the path of a disk image"#,
         GIVE,
     );
     // A parent of another format.
@@ -72,7 +72,7 @@ fn a_parent_with_another_time_stamp() {
         &bench,
         &image,
         &Gate::same_folder(),
-        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", which was not found; tried: DIR/base.vhd: it was modified at 2022-03-07 20:26:40 UTC and made at 2026-11-24 00:00:00 UTC, wanted 2022-03-07 20:26:41 UTC for one of them: it was written to after the child was made, or is a copy that did not keep file times; if you know that it is a faithful copy, give it with --parent"#,
+        r#"DIR/child.vhd: a differencing VHD that needs a parent named ".\\base.vhd", "base.vhd", and no file fits; tried: DIR/base.vhd: it was modified at 2022-03-07 20:26:40 UTC and made at 2026-11-24 00:00:00 UTC, wanted 2022-03-07 20:26:41 UTC for one of them: it was written to after the child was made, or is a copy that did not keep file times; if you know that it is a faithful copy, give it with --parent"#,
         FIND,
     );
 }
@@ -82,19 +82,19 @@ fn names_that_lead_elsewhere() {
     for (name, expect) in [
         (
             "/etc/shadow",
-            r#"DIR/child.vhd: a differencing VHD that needs a parent named "/etc/shadow", which was not found; tried: opening DIR/shadow: No such file or directory (os error 2)"#,
+            r#"DIR/child.vhd: a differencing VHD that needs a parent named "/etc/shadow", and no file fits; tried: opening DIR/shadow: No such file or directory (os error 2)"#,
         ),
         (
             "../../etc/shadow",
-            r#"DIR/child.vhd: a differencing VHD that needs a parent named "../../etc/shadow", which was not found; tried: opening DIR/shadow: No such file or directory (os error 2)"#,
+            r#"DIR/child.vhd: a differencing VHD that needs a parent named "../../etc/shadow", and no file fits; tried: opening DIR/shadow: No such file or directory (os error 2)"#,
         ),
         (
             "..",
-            r#"DIR/child.vhd: a differencing VHD that needs a parent named "..", which was not found; tried: nothing"#,
+            r#"DIR/child.vhd: a differencing VHD that needs a parent named "..", and no file fits; tried: nothing"#,
         ),
         (
             "",
-            "DIR/child.vhd: a differencing VHD that needs a parent without naming it, which was not found; tried: nothing",
+            "DIR/child.vhd: a differencing VHD that needs a parent without naming it, and no file fits; tried: nothing",
         ),
     ] {
         let bench = Bench::new();

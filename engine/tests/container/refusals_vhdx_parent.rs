@@ -29,7 +29,7 @@ fn parents() {
         "missing",
         &child(),
         nothing,
-        "FILE: a differencing VHDX that needs a parent named \"parent\", which was not found; tried: opening DIR/parent: No such file or directory (os error 2)",
+        "FILE: a differencing VHDX that needs a parent named \"parent\", and no file fits; tried: opening DIR/parent: No such file or directory (os error 2)",
         WHERE_PARENT,
     );
     let shadow = small().child_of(PARENT_ID, "/etc/shadow");
@@ -37,7 +37,7 @@ fn parents() {
         "/etc/shadow",
         &shadow,
         nothing,
-        "FILE: a differencing VHDX that needs a parent named \"/etc/shadow\", which was not found; tried: opening DIR/shadow: No such file or directory (os error 2)",
+        "FILE: a differencing VHDX that needs a parent named \"/etc/shadow\", and no file fits; tried: opening DIR/shadow: No such file or directory (os error 2)",
         WHERE_PARENT,
     );
     let link =
@@ -46,7 +46,7 @@ fn parents() {
         "a link",
         &child(),
         link,
-        "FILE: a differencing VHDX that needs a parent named \"parent\", which was not found; tried: DIR/parent: wanted a file or a block device, found a symbolic link; give the path of a disk image",
+        "FILE: a differencing VHDX that needs a parent named \"parent\", and no file fits; tried: DIR/parent: wanted a file or a block device, found a symbolic link; give the path of a disk image",
         WHERE_PARENT,
     );
     let changed = |bench: &Bench| drop(Vhdx { data_id: [0xDB; 16], ..small() }.write(&bench.path("parent")));
@@ -54,7 +54,7 @@ fn parents() {
         "changed since",
         &child(),
         changed,
-        "FILE: a differencing VHDX that needs a parent named \"parent\", which was not found; tried: DIR/parent: its data write GUID is DBDBDBDB-DBDB-DBDB-DBDB-DBDBDBDBDBDB, the child was made from DADADADA-DADA-DADA-DADA-DADADADADADA: it is another disk, or was changed after the child was made",
+        "FILE: a differencing VHDX that needs a parent named \"parent\", and no file fits; tried: DIR/parent: its data write GUID is DBDBDBDB-DBDB-DBDB-DBDB-DBDBDBDBDBDB, the child was made from DADADADA-DADA-DADA-DADA-DADADADADADA: it is another disk, or was changed after the child was made",
         WHICH_PARENT,
     );
     let sectors = |bench: &Bench| drop(Vhdx { sector: 4096, ..small() }.write(&bench.path("parent")));
@@ -146,7 +146,7 @@ fn parent_locators() {
         "no name",
         &orphan_of,
         |_| {},
-        "FILE: a differencing VHDX that needs a parent without naming it, which was not found; tried: nothing",
+        "FILE: a differencing VHDX that needs a parent without naming it, and no file fits; tried: nothing",
         WHERE_PARENT,
     );
 }
