@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, bytes_at, content, noise, run, same, text};
 use engine::container::{ExportOptions, Format, OutFormat, export, open};
-use engine::disk::{Disk, Geometry, Overlay, Write};
+use engine::disk::{Geometry, Overlay, Write};
 use engine::units::{ByteLen, ByteOffset, MIB, SectorSize};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, proptest};
 use std::ops::ControlFlow;
