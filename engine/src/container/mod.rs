@@ -35,9 +35,9 @@ use std::sync::Arc;
 pub enum Format {
     /// The bytes of the disk and nothing else.
     Raw,
-    /// Virtual PC's and Azure's format, fixed or dynamic.
+    /// Virtual PC's and Azure's format, fixed, dynamic or differencing.
     Vhd,
-    /// Hyper-V's format, fixed or dynamic.
+    /// Hyper-V's format, fixed, dynamic or differencing.
     Vhdx,
     /// QEMU's format.
     Qcow2,

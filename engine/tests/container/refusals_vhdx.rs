@@ -1,20 +1,16 @@
 //! Every VHDX that is not read, and what the user is told: the whole text, and what to do next.
 
 use crate::bench::{Bench, bytes_at, fix_crc, noise, opened, patch};
-use crate::vhdx_builder::{
-    BAT_AT, Block, Change, LOG_ID, LogEntry, METADATA_AT, Vhdx, braced, locator, make_dirty, parts, with_crc,
-};
+use crate::vhdx_builder::{BAT_AT, Block, METADATA_AT, Vhdx, with_crc};
 use engine::container::{Format, open};
 use engine::units::MIB;
 use std::path::Path;
 
-const COPY_AGAIN: &str =
+pub const COPY_AGAIN: &str =
     "the file is damaged or was not copied whole: copy or replicate it again and compare checksums";
-const WHICH_PARENT: &str = "find the parent this disk was made from; another one, or a later state of it, would give a disk that never existed";
-const WHERE_PARENT: &str = "put the parent into the same folder, or give it with --parent FILE";
 
 /// Three blocks of 1 MiB at 4 and 5 MiB, the second one not there.
-fn small() -> Vhdx {
+pub fn small() -> Vhdx {
     Vhdx::new(3 * MIB, MIB, 512)
         .block(0, Block::Full(noise(1, MIB as usize)))
         .block(2, Block::Full(noise(2, MIB as usize)))
@@ -22,7 +18,7 @@ fn small() -> Vhdx {
 
 /// Opens the file `image` of a bench. Names of the folder are taken out of the error.
 #[track_caller]
-fn check(bench: &Bench, row: &str, text: &str, next: &str) {
+pub fn check(bench: &Bench, row: &str, text: &str, next: &str) {
     let image = bench.path("image");
     let error = open(&image, Some(Format::Vhdx)).err().unwrap_or_else(|| panic!("{row}: was read"));
     let folder = bench.path("");
@@ -42,14 +38,20 @@ fn damaged(row: &str, damage: impl Fn(&Path), text: &str) {
 }
 
 /// Change both headers or both region tables, with the right checksum.
-fn both(image: &Path, at: [u64; 2], len: usize, offset: u64, bytes: &[u8]) {
+pub fn both(image: &Path, at: [u64; 2], len: usize, offset: u64, bytes: &[u8]) {
     for at in at {
         patch(image, at + offset, bytes);
         fix_crc(image, at, len);
     }
 }
 
-const HEADERS: [u64; 2] = [0x10000, 0x20000];
+/// Put bytes into an entry, and perhaps the right checksum.
+pub fn put(mut entry: Vec<u8>, at: usize, bytes: &[u8], crc: bool) -> Vec<u8> {
+    entry[at..at + bytes.len()].copy_from_slice(bytes);
+    if crc { with_crc(entry) } else { entry }
+}
+
+pub const HEADERS: [u64; 2] = [0x10000, 0x20000];
 const TABLES: [u64; 2] = [0x30000, 0x40000];
 
 fn headers(offset: u64, bytes: &'static [u8]) -> impl Fn(&Path) {
@@ -82,258 +84,274 @@ fn cut(len: u64) -> impl Fn(&Path) {
 
 #[test]
 fn headers_and_region_tables() {
-    let row = damaged;
-    row("identifier", |i| patch(i, 0, b"V"), "?");
-    row("both headers: CRC", |i| HEADERS.iter().for_each(|at| patch(i, at + 60, &[1])), "?");
-    row("both headers: signature", headers(0, b"HEAD"), "?");
-    row("version", headers(66, &[2]), "?");
-    row("log version", headers(64, &[1]), "?");
-    row("log length", headers(68, &[0, 0, 8, 0]), "?");
-    row("log behind the end", headers(72, &[0, 0, 0, 0, 1]), "?");
-    row("log in the metadata", headers(72, &[0, 0, 0x20]), "?");
-    row("sequence", |i| both(i, HEADERS, 4096, 8, &[5]), "?");
-    row("both tables: CRC", |i| TABLES.iter().for_each(|at| patch(i, at + 60, &[1])), "?");
-    row("tables differ", |i| both(i, [0x40000; 2], 65536, 80, &[1]), "?");
-    row("too many regions", tables(8, &[0, 8]), "?");
-    row("one region", tables(8, &[1]), "?");
-    row("unknown required region", tables(16, &[0]), "?");
-    row("two of one kind", |i| both(i, TABLES, 65536, 48, &bytes_at(i, 0x30010, 16)), "?");
-    row("region not at a whole MiB", tables(33, &[1]), "?");
-    row("region behind the end", tables(37, &[1]), "?");
+    damaged(
+        "identifier",
+        |i| patch(i, 0, b"V"),
+        "FILE: VHDX: file identifier at 0x0: wanted `vhdxfile`, found [56, 68, 64, 78, 66, 69, 6c, 65]",
+    );
+    damaged(
+        "both headers: CRC",
+        |i| HEADERS.iter().for_each(|at| patch(i, at + 60, &[1])),
+        "FILE: VHDX: header CRC-32C at 0x10000: wanted 0xc298ae25, found 0x6def0c8f; the other header is no better: header CRC-32C at 0x20000: wanted 0x407d7c4d, found 0xef0adee7",
+    );
+    damaged(
+        "both headers: signature",
+        headers(0, b"HEAD"),
+        "FILE: VHDX: header signature at 0x10000: wanted `head`, found [48, 45, 41, 44]; the other header is no better: header signature at 0x20000: wanted `head`, found [48, 45, 41, 44]",
+    );
+    damaged(
+        "version",
+        headers(66, &[2]),
+        "FILE: VHDX: header version at 0x10000: wanted 1, found 2; the other header is no better: header version at 0x20000: wanted 1, found 2",
+    );
+    damaged(
+        "log version",
+        headers(64, &[1]),
+        "FILE: VHDX: header log version at 0x10000: wanted 0, found 1; the other header is no better: header log version at 0x20000: wanted 0, found 1",
+    );
+    damaged(
+        "log length",
+        headers(68, &[0, 0, 8, 0]),
+        "FILE: VHDX: header log at 0x10000: wanted whole MiB, from 1 MiB on, found 0x80000 bytes at 0x100000; the other header is no better: header log at 0x20000: wanted whole MiB, from 1 MiB on, found 0x80000 bytes at 0x100000",
+    );
+    damaged(
+        "log behind the end",
+        headers(72, &[0, 0, 0, 0, 1]),
+        "FILE: VHDX: log at 0x20000: wanted all of it within the file's 0x600000 bytes, found 0x100000 bytes at 0x100000000: the file is truncated",
+    );
+    damaged(
+        "log in the metadata",
+        headers(72, &[0, 0, 0x20]),
+        "FILE: VHDX: region 8B7CA206-4790-4B9A-B8FE-575F050F886E at 0x30000: wanted a place of its own, found 0x100000 bytes at 0x200000, where something else is at 0x200000",
+    );
+    let same_number = |i: &Path| {
+        patch(i, 0x10010, &[9]);
+        both(i, HEADERS, 4096, 8, &[5]);
+    };
+    damaged(
+        "two headers of one number",
+        same_number,
+        "FILE: VHDX: second header at 0x20000: wanted a sequence number other than that of the header at 0x10000, found 5",
+    );
+    damaged(
+        "both tables: CRC",
+        |i| TABLES.iter().for_each(|at| patch(i, at + 60, &[1])),
+        "FILE: VHDX: region table CRC-32C at 0x30000: wanted 0xffc2c7a3, found 0xc66b8cae; the other region table is no better: region table CRC-32C at 0x40000: wanted 0xffc2c7a3, found 0xc66b8cae",
+    );
+    damaged(
+        "tables differ",
+        |i| both(i, [0x40000; 2], 65536, 76, &[0]),
+        "FILE: VHDX: second region table at 0x40000: wanted the same as the region table at 0x30000, found another valid one",
+    );
+    damaged(
+        "too many regions",
+        tables(8, &[0, 8]),
+        "FILE: VHDX: region table entry count at 0x30000: wanted at most 2047, found 2048; the other region table is no better: region table entry count at 0x40000: wanted at most 2047, found 2048",
+    );
+    damaged(
+        "one region",
+        tables(8, &[1]),
+        "FILE: VHDX: region table at 0x30000: wanted a metadata region, found none",
+    );
+    damaged(
+        "unknown required region",
+        tables(16, &[0]),
+        "FILE: VHDX: region table at 0x30000: wanted known required regions, found 2DC27700-F623-4200-9D64-115E9BFD4A08",
+    );
+    damaged(
+        "two of one kind",
+        |i| both(i, TABLES, 65536, 48, &bytes_at(i, 0x30010, 16)),
+        "FILE: VHDX: region table at 0x30000: wanted one region 2DC27766-F623-4200-9D64-115E9BFD4A08, found two",
+    );
+    damaged(
+        "region not at a whole MiB",
+        tables(33, &[1]),
+        "FILE: VHDX: region table entry at 0x30000: wanted whole MiB, from 1 MiB on, found 0x100000 bytes at 0x300100; the other region table is no better: region table entry at 0x40000: wanted whole MiB, from 1 MiB on, found 0x100000 bytes at 0x300100",
+    );
+    damaged(
+        "region behind the end",
+        tables(37, &[1]),
+        "FILE: VHDX: region 2DC27766-F623-4200-9D64-115E9BFD4A08 at 0x30000: wanted all of it within the file's 0x600000 bytes, found 0x100000 bytes at 0x10000300000: the file is truncated",
+    );
 }
 
 #[test]
 fn metadata_items() {
-    let row = damaged;
-    row("signature", metadata(0, b"M"), "?");
-    row("too many items", metadata(10, &[0, 8]), "?");
-    row("missing item", metadata(10, &[4]), "?");
-    row("unknown required item", metadata(32, &[0]), "?");
-    row("item outside", metadata(32 + 18, &[0x10]), "?");
-    row("item length", metadata(32 + 20, &[9]), "?");
-    row("block size", metadata(65536, &[0, 0, 0x30, 0]), "?");
-    row("block size", metadata(65536, &[0, 0, 0, 0x20]), "?");
-    row("logical sectors of 1024", metadata(65536 + 32, &[0, 4]), "?");
-    row("physical sectors of 0", metadata(65536 + 36, &[0, 0]), "?");
-    row("part of a sector", virtual_len(3 * MIB + 1), "?");
-    row("nothing", virtual_len(0), "?");
-    row("more than 64 TiB", virtual_len((64 << 40) + 512), "?");
-    row("wraps around", virtual_len(u64::MAX - 511), "?");
-    row("more than the BAT has", virtual_len(1 << 40), "?");
+    damaged(
+        "signature",
+        metadata(0, b"M"),
+        "FILE: VHDX: metadata table signature at 0x200000: wanted `metadata`, found [4d, 65, 74, 61, 64, 61, 74, 61]",
+    );
+    damaged(
+        "too many items",
+        metadata(10, &[0, 8]),
+        "FILE: VHDX: metadata table entry count at 0x200000: wanted at most 2047, found 2048",
+    );
+    damaged(
+        "missing item",
+        metadata(10, &[4]),
+        "FILE: VHDX: metadata table at 0x200000: wanted the item physical sector size (CDA348C7-445D-4471-9CC9-E9885251C556), found none",
+    );
+    damaged(
+        "unknown required item",
+        metadata(32, &[0]),
+        "FILE: VHDX: metadata table at 0x200000: wanted known required items, found CAA16700-FA36-4D43-B3B6-33F0AA44E76B",
+    );
+    damaged(
+        "item outside",
+        metadata(32 + 18, &[0x10]),
+        "FILE: VHDX: metadata table entry at 0x200000: wanted item CAA16737-FA36-4D43-B3B6-33F0AA44E76B within the metadata region of 0x100000 bytes, found 0x8 bytes at offset 0x100000",
+    );
+    damaged(
+        "item length",
+        metadata(32 + 20, &[9]),
+        "FILE: VHDX: item file parameters at 0x210000: wanted 8 bytes, found 9",
+    );
+    damaged(
+        "block size",
+        metadata(65536, &[0, 0, 0x30, 0]),
+        "FILE: VHDX: block size at 0x210000: wanted a power of two from 1 MiB to 256 MiB, found 3145728",
+    );
+    damaged(
+        "block size",
+        metadata(65536, &[0, 0, 0, 0x20]),
+        "FILE: VHDX: block size at 0x210000: wanted a power of two from 1 MiB to 256 MiB, found 536870912",
+    );
+    damaged(
+        "logical sectors of 1024",
+        metadata(65536 + 32, &[0, 4]),
+        "FILE: VHDX: logical sector size at 0x210020: wanted 512 or 4096, found 1024",
+    );
+    damaged(
+        "physical sectors of 0",
+        metadata(65536 + 36, &[0, 0]),
+        "FILE: VHDX: physical sector size at 0x210024: wanted 512 or 4096, found 0",
+    );
+    damaged(
+        "part of a sector",
+        virtual_len(3 * MIB + 1),
+        "FILE: VHDX: virtual disk size at 0x210008: wanted whole sectors of 512 bytes, at most 64 TiB, found 3145729",
+    );
+    damaged(
+        "nothing",
+        virtual_len(0),
+        "FILE: VHDX: virtual disk size at 0x210008: wanted whole sectors of 512 bytes, at most 64 TiB, found 0",
+    );
+    damaged(
+        "more than 64 TiB",
+        virtual_len((64 << 40) + 512),
+        "FILE: VHDX: virtual disk size at 0x210008: wanted whole sectors of 512 bytes, at most 64 TiB, found 70368744178176",
+    );
+    damaged(
+        "wraps around",
+        virtual_len(u64::MAX - 511),
+        "FILE: VHDX: virtual disk size at 0x210008: wanted whole sectors of 512 bytes, at most 64 TiB, found 18446744073709551104",
+    );
+    damaged(
+        "more than the BAT has",
+        virtual_len(1 << 40),
+        "FILE: VHDX: BAT region length at 0x300000: wanted at least 0x8007f8, found 0x100000",
+    );
 }
 
 #[test]
 fn blocks() {
-    let row = damaged;
-    row("twice", bat(2, 4 * MIB | 6), "?");
-    row("in the header section", bat(2, 6), "?");
-    row("in the log", bat(2, MIB | 6), "?");
-    row("in the BAT", bat(2, 3 * MIB | 6), "?");
-    row("behind the end", bat(2, 6 * MIB | 6), "?");
-    row("far behind the end", bat(2, !7 | 6), "?");
-    row("partly present, no parent", bat(2, 5 * MIB | 7), "?");
-    row("reserved state", bat(1, 5), "?");
+    damaged(
+        "twice",
+        bat(2, (4 * MIB) | 6),
+        "FILE: VHDX: payload block 2 at 0x300010: wanted a place of its own, found 0x100000 bytes at 0x400000, where something else is at 0x400000",
+    );
+    damaged(
+        "in the header section",
+        bat(2, 6),
+        "FILE: VHDX: BAT entry of block 2 at 0x300010: wanted 0x100000 bytes within the file's 0x600000, found offset 0x0: the file is truncated or the entry is damaged",
+    );
+    damaged(
+        "in the log",
+        bat(2, MIB | 6),
+        "FILE: VHDX: payload block 2 at 0x300010: wanted a place of its own, found 0x100000 bytes at 0x100000, where something else is at 0x100000",
+    );
+    damaged(
+        "in the BAT",
+        bat(2, (3 * MIB) | 6),
+        "FILE: VHDX: payload block 2 at 0x300010: wanted a place of its own, found 0x100000 bytes at 0x300000, where something else is at 0x300000",
+    );
+    damaged(
+        "behind the end",
+        bat(2, (6 * MIB) | 6),
+        "FILE: VHDX: BAT entry of block 2 at 0x300010: wanted 0x100000 bytes within the file's 0x600000, found offset 0x600000: the file is truncated or the entry is damaged",
+    );
+    damaged(
+        "far behind the end",
+        bat(2, !7 | 6),
+        "FILE: VHDX: BAT entry of block 2 at 0x300010: wanted 0x100000 bytes within the file's 0x600000, found offset 0xfffffffffff00000: the file is truncated or the entry is damaged",
+    );
+    damaged(
+        "partly present, no parent",
+        bat(2, (5 * MIB) | 7),
+        "FILE: VHDX: BAT entry of block 2 at 0x300010: wanted state 0, 1, 2, 3 or 6 on a disk without parent, found 7",
+    );
+    damaged(
+        "reserved state",
+        bat(1, 5),
+        "FILE: VHDX: BAT entry of block 1 at 0x300008: wanted state 0, 1, 2, 3 or 6 on a disk without parent, found 5",
+    );
 }
 
 #[test]
 fn cut_short() {
-    let row = damaged;
-    row("nothing left of it", cut(8), "?");
-    row("in the first header", cut(0x10800), "?");
-    row("no region table", cut(0x30000), "?");
-    row("in the log", cut(MIB + 4096), "?");
-    row("in the BAT", cut(3 * MIB + 4096), "?");
-    row("the last sector of the last block", cut(6 * MIB - 512), "?");
-}
-
-/// A small image with what `entries` makes in its log: place, sequence number, tail, changes.
-#[track_caller]
-fn logged(row: &str, entries: &[(u64, u64, u32, Vec<Change>)], text: &str) {
-    changed(row, entries, |_, bytes| bytes, text);
-}
-
-/// The same with the entries changed.
-#[track_caller]
-fn changed(
-    row: &str,
-    entries: &[(u64, u64, u32, Vec<Change>)],
-    change: impl Fn(u64, Vec<u8>) -> Vec<u8>,
-    text: &str,
-) {
-    let bench = Bench::new();
-    let image = small().write(&bench.path("image"));
-    let parts = parts(&image);
-    let log: Vec<(u64, Vec<u8>)> = entries
-        .iter()
-        .map(|(place, sequence, tail, changes)| {
-            let (sequence, tail, changes) = (*sequence, *tail, changes.clone());
-            let (flushed, last) = (parts.file_len, parts.file_len);
-            let entry = LogEntry { sequence, tail, log_id: LOG_ID, flushed, last, changes };
-            (*place, change(sequence, entry.bytes()))
-        })
-        .collect();
-    make_dirty(&image, parts, &log);
-    check(&bench, row, text, COPY_AGAIN);
-}
-
-/// Put bytes into an entry, and perhaps the right checksum.
-fn put(mut entry: Vec<u8>, at: usize, bytes: &[u8], crc: bool) -> Vec<u8> {
-    entry[at..at + bytes.len()].copy_from_slice(bytes);
-    if crc { with_crc(entry) } else { entry }
-}
-
-#[test]
-fn logs_without_a_complete_sequence() {
-    let zero = || vec![Change::Zero(BAT_AT, 4096)];
-    logged("no entry", &[], "?");
-    changed("only of another log", &[(0, 7, 0, zero())], |_, e| put(e, 32, &[0xFF], true), "?");
-    changed("only a torn one", &[(0, 7, 0, zero())], |_, e| put(e, 70, &[1], false), "?");
-    changed("length", &[(0, 7, 0, zero())], |_, e| put(e, 8, &[1], false), "?");
-    logged("tail elsewhere", &[(0, 7, 8192, zero())], "?");
-    let three = [(0, 7, 0, zero()), (4096, 8, 0, zero()), (8192, 9, 0, zero())];
-    changed("hole", &three, |n, e| if n == 8 { put(e, 70, &[1], false) } else { e }, "?");
-    changed("first torn", &three, |n, e| if n == 7 { put(e, 70, &[1], false) } else { e }, "?");
-    logged("number missing", &[(0, 7, 0, zero()), (4096, 9, 0, zero())], "?");
-    logged("two of one number", &[(0, 7, 0, zero()), (8192, 7, 8192, zero())], "?");
-    let apart = [(0, 7, 0, zero()), (16384, 8, 0, zero())];
-    changed("torn elsewhere", &apart, |n, e| if n == 8 { put(e, 70, &[1], false) } else { e }, "?");
-}
-
-#[test]
-fn log_entries_that_make_no_sense() {
-    let one = |change: Change| [(0, 7, 0, vec![change])];
-    let data = |at| one(Change::Data(at, vec![1; 4096]));
-    let zero = |at, len| one(Change::Zero(at, len));
-    logged("into a header", &data(0x10000), "?");
-    logged("into the log", &data(2 * MIB - 4096), "?");
-    logged("over the log", &zero(0x40000, 2 * MIB), "?");
-    logged("beyond the file", &data(6 * MIB), "?");
-    logged("wraps around", &zero(!4095, 8192), "?");
-    logged("unaligned", &data(BAT_AT + 512), "?");
-    logged("part of a sector", &zero(BAT_AT, 512), "?");
-    logged("nothing", &zero(BAT_AT, 0), "?");
-    let changed = |row, at, bytes: &'static [u8], text| {
-        changed(row, &data(BAT_AT), |_, e| put(e, at, bytes, true), text);
-    };
-    changed("sequence number 0", 16, &[0], "?");
-    changed("tail not aligned", 12, &[1], "?");
-    changed("tail outside", 12, &[0, 0, 0x10], "?");
-    changed("too many descriptors", 24, &[255], "?");
-    changed("far too many descriptors", 24, &[255, 255, 255, 255], "?");
-    changed("a descriptor without data", 24, &[2], "?");
-    changed("signature of a descriptor", 64, b"DESC", "?");
-    changed("number of a descriptor", 64 + 24, &[8], "?");
-    changed("signature of data", 4096, b"DATA", "?");
-    changed("number of data", 8188, &[8], "?");
-    changed("truncated", 48, &[0, 0, 0, 1], "?");
-    changed("length of the file", 62, &[1], "?");
-}
-
-#[test]
-fn a_log_longer_than_the_bound() {
-    let bench = Bench::new();
-    let image = small().write(&bench.path("image"));
-    both(&image, HEADERS, 4096, 48, &LOG_ID);
-    both(&image, HEADERS, 4096, 68, &(65u32 << 20).to_le_bytes());
-    check(&bench, "65 MiB", "?", "?");
-}
-
-#[test]
-fn log_entries_within_entries() {
-    // Each sector is the head of an entry that reaches to the end of the log: 256 of them would be 32 MiB of checksums, and in a log of 64 MiB
-    // half a terabyte.
-    let bench = Bench::new();
-    let image = small().write(&bench.path("image"));
-    let parts = parts(&image);
-    let head =
-        LogEntry { sequence: 7, tail: 0, log_id: LOG_ID, flushed: 0, last: 0, changes: vec![] }.bytes();
-    let entries: Vec<(u64, Vec<u8>)> = (0..256u32)
-        .map(|i| (u64::from(i) * 4096, put(head.clone(), 8, &(MIB as u32 - i * 4096).to_le_bytes(), false)))
-        .collect();
-    make_dirty(&image, parts, &entries);
-    check(&bench, "nested", "?", COPY_AGAIN);
-}
-
-const PARENT_ID: [u8; 16] = [0xDA; 16];
-
-fn child() -> Vhdx {
-    small().child_of(PARENT_ID, "parent")
-}
-
-/// A child, with what else is in its folder.
-#[track_caller]
-fn orphan(row: &str, child: &Vhdx, prepare: impl Fn(&Bench), text: &str, next: &str) {
-    let bench = Bench::new();
-    child.write(&bench.path("image"));
-    prepare(&bench);
-    check(&bench, row, text, next);
-}
-
-#[test]
-fn parents() {
-    let nothing = |_: &Bench| {};
-    orphan("missing", &child(), nothing, "?", WHERE_PARENT);
-    let shadow = small().child_of(PARENT_ID, "/etc/shadow");
-    orphan("/etc/shadow", &shadow, nothing, "?", WHERE_PARENT);
-    let link =
-        |bench: &Bench| std::os::unix::fs::symlink("/etc/passwd", bench.path("parent")).expect("a link");
-    orphan("a link", &child(), link, "?", WHERE_PARENT);
-    let changed = |bench: &Bench| drop(Vhdx { data_id: [0xDB; 16], ..small() }.write(&bench.path("parent")));
-    orphan("changed since", &child(), changed, "?", WHICH_PARENT);
-    let sectors = |bench: &Bench| drop(Vhdx { sector: 4096, ..small() }.write(&bench.path("parent")));
-    let next = "the two files do not belong together: take both from the original machine again";
-    orphan("other sectors", &child(), sectors, "?", next);
-    let raw = |bench: &Bench| std::fs::write(bench.path("parent"), [0; 4096]).expect("a file");
-    orphan("not a VHDX", &child(), raw, "?", COPY_AGAIN);
-    let next =
-        "one of the files has another file's name: compare the names with those of the original machine";
-    orphan("itself", &small().child_of([0xC1; 16], "image"), nothing, "?", next);
-    let circle = |bench: &Bench| drop(small().child_of([0xC1; 16], "image").write(&bench.path("parent")));
-    orphan("a circle", &child(), circle, "?", next);
-}
-
-#[test]
-fn parent_locators() {
-    let link = braced(PARENT_ID);
-    let row = |row: &str, item: Vec<u8>, text: &str| {
-        let child = Vhdx { locator: Some(item), ..child() };
-        orphan(row, &child, |_| {}, text, COPY_AGAIN);
-    };
-    let pairs = |pairs: &[(&str, &str)]| locator(pairs);
-    row("empty", vec![], "?");
-    row("type", put(pairs(&[("parent_linkage", &link)]), 0, &[0], false), "?");
-    row("count", put(pairs(&[("parent_linkage", &link)]), 18, &[65], false), "?");
-    row("no linkage", pairs(&[("relative_path", "parent")]), "?");
-    row("no GUID", pairs(&[("parent_linkage", "parent")]), "?");
-    row("twice", pairs(&[("parent_linkage", &link), ("parent_linkage", &link)]), "?");
-    row("text outside", put(pairs(&[("parent_linkage", &link)]), 24, &[0, 1], false), "?");
-    row("half a letter", put(pairs(&[("parent_linkage", &link)]), 30, &[75], false), "?");
-    row("long text", pairs(&[("relative_path", &"x".repeat(2049))]), "?");
-    row("long locator", vec![0; (256 << 10) + 1], "?");
-    let orphan_of = Vhdx { locator: Some(pairs(&[("parent_linkage", &link)])), ..child() };
-    orphan("no name", &orphan_of, |_| {}, "?", WHERE_PARENT);
-}
-
-#[test]
-fn sector_bitmaps() {
-    let bitmap = |entry: u64| {
-        move |bench: &Bench| {
-            let image = bench.path("image");
-            patch(&image, child().bitmap_entry_at(0), &entry.to_le_bytes());
-            small().write(&bench.path("parent"));
-        }
-    };
-    let partial = Vhdx { blocks: vec![(1, Block::Partial(noise(1, MIB as usize), vec![3]))], ..child() };
-    orphan("missing", &partial, bitmap(0), "?", COPY_AGAIN);
-    orphan("reserved state", &partial, bitmap(5 * MIB | 7), "?", COPY_AGAIN);
-    orphan("outside", &partial, bitmap(6 * MIB | 6), "?", COPY_AGAIN);
-    orphan("in a block", &partial, bitmap(4 * MIB | 6), "?", COPY_AGAIN);
-    orphan("reserved state, not needed", &child(), bitmap(3), "?", COPY_AGAIN);
+    damaged(
+        "nothing left of it",
+        cut(8),
+        "FILE: VHDX: end of file at 0x8: wanted 520 bytes at 0x0, found a shorter file",
+    );
+    damaged(
+        "in the first header",
+        cut(0x10800),
+        "FILE: VHDX: end of file at 0x10800: wanted 4096 bytes at 0x10000, found a shorter file; the other header is no better: end of file at 0x10800: wanted 4096 bytes at 0x20000, found a shorter file",
+    );
+    damaged(
+        "no region table",
+        cut(0x30000),
+        "FILE: VHDX: log at 0x20000: wanted all of it within the file's 0x30000 bytes, found 0x100000 bytes at 0x100000: the file is truncated",
+    );
+    damaged(
+        "in the log",
+        cut(MIB + 4096),
+        "FILE: VHDX: log at 0x20000: wanted all of it within the file's 0x101000 bytes, found 0x100000 bytes at 0x100000: the file is truncated",
+    );
+    damaged(
+        "in the BAT",
+        cut(3 * MIB + 4096),
+        "FILE: VHDX: region 2DC27766-F623-4200-9D64-115E9BFD4A08 at 0x30000: wanted all of it within the file's 0x301000 bytes, found 0x100000 bytes at 0x300000: the file is truncated",
+    );
+    damaged(
+        "the last sector of the last block",
+        cut(6 * MIB - 512),
+        "FILE: VHDX: BAT entry of block 2 at 0x300010: wanted 0x100000 bytes within the file's 0x5ffe00, found offset 0x500000: the file is truncated or the entry is damaged",
+    );
 }
 
 #[test]
 fn one_damaged_copy_is_noted() {
-    for (at, note) in [(0x10000, "?"), (0x20000, "?"), (0x30000, "?"), (0x40000, "?")] {
+    for (at, note) in [
+        (
+            0x10000,
+            "one of the two headers is not valid, the one at 0x20000 was used: header CRC-32C at 0x10000: wanted 0x35ba3f45, found 0x6def0c8f",
+        ),
+        (
+            0x20000,
+            "one of the two headers is not valid, the one at 0x10000 was used: header CRC-32C at 0x20000: wanted 0xb75fed2d, found 0xef0adee7",
+        ),
+        (
+            0x30000,
+            "one of the two region tables is not valid, the one at 0x40000 was used: region table CRC-32C at 0x30000: wanted 0x29b198dc, found 0xc66b8cae",
+        ),
+        (
+            0x40000,
+            "one of the two region tables is not valid, the one at 0x30000 was used: region table CRC-32C at 0x40000: wanted 0x29b198dc, found 0xc66b8cae",
+        ),
+    ] {
         let bench = Bench::new();
         let image = small().write(&bench.path("image"));
         patch(&image, at + 70, &[0xFF]);

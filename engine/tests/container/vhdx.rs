@@ -1,12 +1,8 @@
 //! VHDX: differencing disks, sectors of 4096 bytes, large tables.
 
 use crate::bench::{Bench, bytes_at, check_extents, content, noise, opened, patch, run, same, text};
-use crate::vhdx_builder::{
-    Block, Change, LOG_ID, LogEntry, METADATA_AT, Vhdx, braced, guid, locator, make_dirty, parts,
-};
-use engine::container::{
-    ContainerInfo, ExportOptions, Format, Gate, Layout, LogState, OutFormat, export, open_through,
-};
+use crate::vhdx_builder::{Block, Change, LOG_ID, LogEntry, Vhdx, braced, locator, make_dirty, parts};
+use engine::container::{ContainerInfo, Format, Gate, Layout, LogState, open_through};
 use engine::disk::Disk;
 use engine::units::{ByteOffset, MIB};
 use std::path::{Path, PathBuf};
@@ -117,6 +113,20 @@ fn libvhdi_reads_the_same_of_a_chain() {
             same(&ours[place.clone()], &theirs[place]);
         }
     }
+}
+
+#[test]
+fn blocks_lie_in_any_order() {
+    let bench = Bench::new();
+    let (mut vhdx, mut disk) = (Vhdx::new(6 * MIB, MIB, 512), vec![0; 6 * MIB as usize]);
+    for number in [3, 4, 1, 0, 5] {
+        let bytes = noise(number, MIB as usize);
+        disk[(number * MIB) as usize..][..bytes.len()].copy_from_slice(&bytes);
+        vhdx = vhdx.block(number, Block::Full(bytes));
+    }
+    let found = opened(&vhdx.write(&bench.path("image.vhdx")));
+    same(&content(&*found.disk), &disk);
+    check_extents(&*found.disk);
 }
 
 #[test]

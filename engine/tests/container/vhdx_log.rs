@@ -1,9 +1,10 @@
 //! Logs with changes that are not in place: we read what `qemu-img` reads once it has replayed them, and leave the file alone.
 
-use crate::bench::{Bench, bytes_at, check_extents, content, opened, patch, run, same, text};
-use crate::vhdx_builder::{Change, LOG_ID, LogEntry, Parts, make_dirty, parts};
+use crate::bench::{Bench, bytes_at, check_extents, content, fix_crc, noise, opened, patch, run, same, text};
+use crate::vhdx_builder::{Block, Change, LOG_ID, LogEntry, Parts, Vhdx, make_dirty, parts};
 use engine::container::LogState;
-use std::path::PathBuf;
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
+use std::path::{Path, PathBuf};
 
 /// Who else says what the disk is.
 #[derive(Clone, Copy, PartialEq)]
@@ -41,16 +42,21 @@ fn check(oracle: Oracle, expect: LogState, log: impl Fn(Parts, &[u8]) -> Log) ->
     check_extents(&*found.disk);
     same(&ours, &raw);
     if oracle == Oracle::Qemu {
-        let copy = bench.path("copy.vhdx");
-        std::fs::copy(&image, &copy).expect("a copy");
-        run("qemu-img", ["check", "-q", "-r", "all", "-f", "vhdx", text(&copy)]);
-        let replayed = bench.path("replayed.raw");
-        run("qemu-img", ["convert", "-f", "vhdx", "-O", "raw", text(&copy), text(&replayed)]);
-        same(&ours, &std::fs::read(&replayed).expect("QEMU's disk"));
+        same(&ours, &qemu_replays(&bench, &image));
     }
     found.unchanged().expect("an untouched source");
     same(&std::fs::read(&image).expect("the image"), &before);
     found.info.notes
+}
+
+/// What QEMU reads of an image once it has replayed the log of a copy.
+#[track_caller]
+fn qemu_replays(bench: &Bench, image: &Path) -> Vec<u8> {
+    let (copy, raw) = (bench.path("copy.vhdx"), bench.path("replayed.raw"));
+    std::fs::copy(image, &copy).expect("a copy");
+    run("qemu-img", ["check", "-q", "-r", "all", "-f", "vhdx", text(&copy)]);
+    run("qemu-img", ["convert", "-f", "vhdx", "-O", "raw", text(&copy), text(&raw)]);
+    std::fs::read(&raw).expect("QEMU's disk")
 }
 
 fn replayed(first: u64, last: u64) -> LogState {
@@ -58,7 +64,7 @@ fn replayed(first: u64, last: u64) -> LogState {
 }
 
 /// An entry for an image of these parts, to be replayed from `tail` on.
-pub fn entry(parts: Parts, sequence: u64, tail: u64, changes: Vec<Change>) -> LogEntry {
+fn entry(parts: Parts, sequence: u64, tail: u64, changes: Vec<Change>) -> LogEntry {
     let len = parts.file_len;
     LogEntry { sequence, tail: tail as u32, log_id: LOG_ID, flushed: len, last: len, changes }
 }
@@ -196,4 +202,70 @@ fn a_log_may_change_the_region_tables() {
     let found = opened(&image);
     same(&content(&*found.disk), &std::fs::read(&raw).expect("the raw disk"));
     assert_eq!(found.info.notes.len(), 1, "{:?}", found.info.notes);
+}
+
+#[test]
+fn an_entry_that_qemu_wrote() {
+    // QEMU empties its log after each write, but leaves the entry where it is. With its id back in the header it counts again.
+    let bench = Bench::new();
+    let image = bench.path("image.vhdx");
+    run("qemu-img", ["create", "-q", "-f", "vhdx", "-o", "block_size=1M", text(&image), "24M"]);
+    run(
+        "qemu-io",
+        ["-f", "vhdx", "-c", "write -q -P 0x5a 3M 64k", "-c", "write -q -P 0x11 9M 4k", text(&image)],
+    );
+    let expect = content(&*opened(&image).disk);
+    let parts = parts(&image);
+    let entry = bytes_at(&image, parts.log_at + 8192, 8192);
+    assert_eq!(&entry[..4], b"loge");
+    patch(&image, parts.bat_at, &[0; 4096]);
+    patch(&image, parts.header + 48, &entry[32..48]);
+    fix_crc(&image, parts.header, 4096);
+    let found = opened(&image);
+    assert_eq!(found.info.log, Some(replayed(2, 2)));
+    same(&content(&*found.disk), &expect);
+    same(&qemu_replays(&bench, &image), &expect);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    /// Any changes in any number of entries, anywhere in the ring, are replayed as QEMU replays them, and as a flat array would be changed.
+    #[test]
+    fn replay_is_what_qemu_replays(
+        start in 0u64..256,
+        entries in prop::collection::vec(prop::collection::vec((any::<bool>(), 0u64..512, 1u64..9), 0..9), 1..6),
+    ) {
+        let bench = Bench::new();
+        let block = |seed| Block::Full(noise(seed, 1 << 20));
+        let image = Vhdx::new(3 << 20, 1 << 20, 512).block(0, block(1)).block(2, block(2)).write(&bench.path("image.vhdx"));
+        // The two blocks lie one behind the other in the file, from here on.
+        let data_at = 4u64 << 20;
+        let mut flat = [noise(1, 1 << 20), noise(2, 1 << 20)].concat();
+        let parts = parts(&image);
+        let (mut log, mut place) = (Vec::new(), start * 4096);
+        for (i, changes) in entries.iter().enumerate() {
+            let changes = changes.iter().enumerate().map(|(j, (zero, sector, count))| {
+                let from = *sector as usize * 4096;
+                if *zero {
+                    let to = (from + *count as usize * 4096).min(flat.len());
+                    flat[from..to].fill(0);
+                    return Change::Zero(data_at + from as u64, (to - from) as u64);
+                }
+                let bytes = noise((i * 100 + j) as u64, 4096);
+                flat[from..from + 4096].copy_from_slice(&bytes);
+                Change::Data(data_at + from as u64, bytes)
+            });
+            let bytes = entry(parts, 7 + i as u64, start * 4096, changes.collect()).bytes();
+            log.push((place, bytes.clone()));
+            place += bytes.len() as u64;
+        }
+        make_dirty(&image, parts, &log);
+        let found = opened(&image);
+        let ours = content(&*found.disk);
+        assert_eq!(found.info.log, Some(replayed(7, 6 + entries.len() as u64)));
+        let (first, second) = flat.split_at(1 << 20);
+        same(&ours, &[first, &[0; 1 << 20], second].concat());
+        same(&qemu_replays(&bench, &image), &ours);
+    }
 }

@@ -70,7 +70,7 @@ fn run_of_bits(bytes: &[u8], from: u64) -> (bool, u64) {
     let whole = if set { 0xFF } else { 0x00 };
     let mut at = from + 1;
     while at < end {
-        if at % 8 == 0 && bytes.get((at / 8) as usize) == Some(&whole) {
+        if at.is_multiple_of(8) && bytes.get((at / 8) as usize) == Some(&whole) {
             at += 8;
         } else if bit(at) == set {
             at += 1;

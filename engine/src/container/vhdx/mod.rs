@@ -119,7 +119,8 @@ fn open_parent(
 /// Whether a file is the parent. The path is only a wish; the id of its content is the proof, for a file that the user gave too.
 fn prove(locator: &Locator, parent: &Opened) -> Match {
     let found = parent.info.data_id.unwrap_or_default();
-    if locator.linkage.contains(&found) {
+    // A nil id proves nothing: it is what a program leaves that keeps none.
+    if !found.is_nil() && locator.linkage.contains(&found) {
         return Match::Yes;
     }
     let wanted: Vec<String> = locator.linkage.iter().map(ToString::to_string).collect();

@@ -119,7 +119,7 @@ impl Entry {
         if self.sequence == 0 {
             return bad("sequence number", "more than 0".into(), 0);
         }
-        if self.tail % LOG_SECTOR != 0 || self.tail >= ring.len() {
+        if !self.tail.is_multiple_of(LOG_SECTOR) || self.tail >= ring.len() {
             return bad("tail", format!("a multiple of 4096 below {:#x}", ring.len()), self.tail);
         }
         if self.descriptors_len() > self.len {
@@ -143,7 +143,7 @@ impl Entry {
         let mut data_at = self.descriptors_len();
         for i in 0..self.descriptor_count {
             let place = HEAD_LEN + DESCRIPTOR_LEN * i;
-            if i == 0 || place % LOG_SECTOR == 0 {
+            if i == 0 || place.is_multiple_of(LOG_SECTOR) {
                 ring.read(ring.behind(self.at, place - place % LOG_SECTOR), &mut sector)?;
             }
             let within = (place % LOG_SECTOR) as usize;
@@ -191,7 +191,7 @@ impl Entry {
             Err(corrupt(format!("target of a descriptor of {}", self.name()), at, wanted, found))
         };
         let [tables_at, _] = REGION_TABLES_AT;
-        if len == 0 || len % LOG_SECTOR != 0 || target % LOG_SECTOR != 0 {
+        if len == 0 || !len.is_multiple_of(LOG_SECTOR) || !target.is_multiple_of(LOG_SECTOR) {
             return bad("whole sectors of 4096 bytes".into());
         }
         if target.checked_add(len).is_none_or(|end| end > self.last_file_offset) {
