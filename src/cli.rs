@@ -55,6 +55,9 @@ pub struct RunArgs {
     /// Set a scenario's argument: arg("name", …) gives value.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// Take images that are named by their path as this format instead of looking: raw, vhd, vhdx, qcow2 or vmdk.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
     /// A parent or backing file of an image, when it is not in the image's folder; may be given several times.
     #[arg(long = "parent", value_name = "FILE")]
     pub parents: Vec<PathBuf>,
@@ -206,6 +209,9 @@ pub enum TableArg {
 pub struct BootArgs {
     /// The image; only read.
     pub image: PathBuf,
+    /// Take the image as this format instead of looking: raw, vhd, vhdx, qcow2 or vmdk.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
     /// A parent or backing file of the image, when it is not in its folder; may be given several times.
     #[arg(long = "parent", value_name = "FILE")]
     pub parents: Vec<PathBuf>,

@@ -4,7 +4,7 @@ use crate::cli::AccelArg;
 use anyhow::Context;
 use drills::event::{HostFacts, Proof};
 use drills::image::{ImageError, Reader};
-use drills::run::Lab;
+use drills::run::{Lab, Told};
 use drills::script::{VerbError, VerbOutcome};
 use drills::verdict::ExitCode;
 use engine::container::{Format, Gate, OpenError, Opened};
@@ -139,8 +139,8 @@ fn reader(sockets: PathBuf) -> Reader {
     Reader { qemu_nbd: program("qemu-nbd"), sockets }
 }
 
-/// Everything a run needs. `parents` are files that names inside its images may lead to.
-pub fn lab(accel: AccelArg, proof: Proof, parents: &[PathBuf]) -> Result<Arc<Lab>, Problem> {
+/// Everything a run needs.
+pub fn lab(accel: AccelArg, proof: Proof, told: Told) -> Result<Arc<Lab>, Problem> {
     let host = host(accel)?;
     let sockets = socket_dir()?;
     Ok(Arc::new(Lab {
@@ -153,7 +153,7 @@ pub fn lab(accel: AccelArg, proof: Proof, parents: &[PathBuf]) -> Result<Arc<Lab
         now: jiff::Timestamp::now,
         reader: reader(sockets.clone()),
         sockets,
-        parents: parents.to_vec(),
+        told,
     }))
 }
 

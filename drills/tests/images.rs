@@ -385,7 +385,7 @@ fn a_missing_or_wrong_reader_is_not_the_images_fault() {
         (Some("/usr/bin/true"), "FILE: QEMU's block layer must read it, but qemu-nbd ended: exit status: 0"),
         (
             Some("/nowhere"),
-            "FILE: QEMU's block layer must read it, but No such file or directory (os error 2)",
+            "FILE: QEMU's block layer must read it, but /nowhere: No such file or directory (os error 2)",
         ),
     ] {
         let reader = Reader { qemu_nbd: program.map(Into::into), sockets: bench.path("run") };

@@ -4,7 +4,7 @@ use super::Ended;
 use crate::cli::{BootArgs, Generation};
 use crate::cmd::run::one;
 use crate::world::Problem;
-use drills::run::Request;
+use drills::run::{Request, Told};
 use drills::verdict::ExitCode;
 use qemu::Cancel;
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
             "--secure-boot needs --as gen2: a BIOS has no Secure Boot",
         ));
     }
+    let format = super::format_named(args.format.as_deref(), "--format")?;
+    let told = Told { parents: args.parents.clone(), format };
     let name = args.image.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_else(|_| "\"\"".into());
     let generation = match args.generation {
@@ -44,7 +46,7 @@ pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
         args: set,
         generation: Some(if generation == 1 { qemu::Generation::Gen1 } else { qemu::Generation::Gen2 }),
     };
-    one(&request, args.accel, &args.parents, &args.out, args.json, cancel)
+    one(&request, args.accel, told, &args.out, args.json, cancel)
 }
 
 /// `120s`, `3m`, `2h` or a bare number of seconds.

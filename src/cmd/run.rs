@@ -7,7 +7,7 @@ use drills::journal::{Sink, since_now};
 use drills::report::model::Model;
 use drills::report::style::Style;
 use drills::report::{json, junit, text::Live};
-use drills::run::{Lab, Request, run as run_one, sweep};
+use drills::run::{Lab, Request, Told, run as run_one, sweep};
 use drills::script::check::{self, Given};
 use drills::script::{Severity, Source};
 use drills::verdict::ExitCode;
@@ -33,7 +33,8 @@ pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
         Proof::Quick => drills::event::Proof::Quick,
         Proof::Full => drills::event::Proof::Full,
     };
-    let lab = lab(args.accel, proof, &args.parents)?;
+    let format = super::format_named(args.format.as_deref(), "--format")?;
+    let lab = lab(args.accel, proof, Told { parents: args.parents.clone(), format })?;
     for gone in sweep(&args.out) {
         eprintln!("removed what a killed run left: {}", gone.display());
     }
@@ -63,12 +64,12 @@ pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
 pub fn one(
     request: &Request,
     accel: AccelArg,
-    parents: &[PathBuf],
+    told: Told,
     out: &Path,
     json_wanted: bool,
     cancel: &Cancel,
 ) -> Ended {
-    let lab = lab(accel, drills::event::Proof::Quick, parents)?;
+    let lab = lab(accel, drills::event::Proof::Quick, told)?;
     for gone in sweep(out) {
         eprintln!("removed what a killed run left: {}", gone.display());
     }

@@ -1,5 +1,6 @@
 //! A foreign image as a disk of the engine.
 
+use super::cache::Cache;
 use super::graph::Graph;
 use super::nbd::Client;
 use super::sandbox::Sandbox;
@@ -10,13 +11,14 @@ use engine::units::{ByteLen, ByteOffset};
 pub(super) struct ForeignDisk {
     geometry: Geometry,
     client: Client,
+    cache: Cache,
     _sandbox: Sandbox,
     _graph: Graph,
 }
 
 impl ForeignDisk {
     pub(super) fn new(geometry: Geometry, client: Client, sandbox: Sandbox, graph: Graph) -> ForeignDisk {
-        ForeignDisk { geometry, client, _sandbox: sandbox, _graph: graph }
+        ForeignDisk { geometry, client, cache: Cache::default(), _sandbox: sandbox, _graph: graph }
     }
 
     /// Bytes of data in extents of this disk.
@@ -39,7 +41,8 @@ impl Disk for ForeignDisk {
 
     fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
         self.geometry.check(at, buf.len() as u64)?;
-        self.client.read(at.get(), buf)
+        let len = self.geometry.len.get();
+        self.cache.read(at.get(), buf, len, |at, buf| self.client.read(at, buf))
     }
 
     fn next_extent(&self, from: ByteOffset) -> Result<Option<Extent>, ReadError> {

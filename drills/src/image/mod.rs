@@ -13,6 +13,7 @@
 //!
 //! Non-goals: writing, encryption, external data files, ESX's own extent kinds, backing files in VHD or VHDX.
 
+mod cache;
 mod chain;
 mod disk;
 mod graph;

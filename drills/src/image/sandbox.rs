@@ -31,6 +31,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often its socket is tried until it is there.
 const CONNECT_TICK: Duration = Duration::from_millis(3);
+/// Longest path of a Unix socket, in bytes. unix(7)
+const SOCKET_PATH_MAX: usize = 107;
+/// What `qemu-nbd` answers when it does not open an image.
+const IMAGE_REFUSED: i32 = 1;
 /// Most of its complaints that are kept, in bytes.
 const WORDS_MAX: usize = 4096;
 /// Memory it may map, in bytes. Tables of a large image are cached in a few MiB; a hostile one shall not take the host's memory.
@@ -56,7 +60,7 @@ pub(super) struct Sandbox {
     words: Arc<Mutex<Vec<u8>>>,
     socket: PathBuf,
     confined: bool,
-    thread: Option<JoinHandle<()>>,
+    supervisor: JoinHandle<()>,
 }
 
 impl Sandbox {
@@ -65,7 +69,12 @@ impl Sandbox {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let socket = std::path::absolute(sockets)?.join(format!("{}-image{count}.nbd", std::process::id()));
-        let program = program.canonicalize()?;
+        if socket.as_os_str().len() > SOCKET_PATH_MAX {
+            let what = format!("{} is too long a name for a socket", socket.display());
+            return Err(io::Error::other(what));
+        }
+        let named = |e| io::Error::other(format!("{}: {e}", program.display()));
+        let program = program.canonicalize().map_err(named)?;
         let mut command = Command::new(&program);
         command
             .args(["--read-only", "--shared=1", "--discard=ignore", "--detect-zeroes=off", "--socket"])
@@ -88,11 +97,11 @@ impl Sandbox {
             let confined = rules.restrict_self().map(|s| s.ruleset != RulesetStatus::NotEnforced);
             supervise(command, confined, &born, &heard);
         };
-        let thread = Builder::new().name("qemu-nbd".into()).spawn(body)?;
+        let supervisor = Builder::new().name("qemu-nbd".into()).spawn(body)?;
         // `graph` keeps its descriptors open until here, and the process has been started by then.
         let birth = birth.recv().unwrap_or_else(|_| Err(io::Error::other("the supervisor ended")));
         let (child, confined) = birth?;
-        Ok(Sandbox { child, words, socket, confined, thread: Some(thread) })
+        Ok(Sandbox { child, words, socket, confined, supervisor })
     }
 
     /// Whether the kernel enforces what it may open.
@@ -128,15 +137,15 @@ impl Sandbox {
     pub(super) fn refusal(&self) -> Option<String> {
         let until = Instant::now() + END_TIMEOUT;
         // The supervisor is done when it heard the last word and the process has ended.
-        while self.thread.as_ref().is_some_and(|t| !t.is_finished()) && Instant::now() < until {
+        while !self.supervisor.is_finished() && Instant::now() < until {
             std::thread::sleep(CONNECT_TICK);
         }
         let status = lock(&self.child).try_wait().ok().flatten()?;
         let words = String::from_utf8_lossy(&lock(&self.words)).into_owned();
         let words = words.trim().trim_start_matches("qemu-nbd: ");
         let shown: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        // Killed from outside, or by its limits, is not the image's fault.
-        (status.code().is_some() && !shown.is_empty()).then_some(shown)
+        // Killed from outside or by its limits, or not even loaded, is not the image's fault.
+        (status.code() == Some(IMAGE_REFUSED) && !shown.is_empty()).then_some(shown)
     }
 
     /// Process id, for tests.
@@ -148,11 +157,13 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // A process that was waited for cannot be killed again: `Child` remembers.
-        let _ = lock(&self.child).kill();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        {
+            // A process that was waited for cannot be killed again: `Child` remembers.
+            let mut child = lock(&self.child);
+            let _ = child.kill();
+            let _ = child.wait();
         }
+        // The supervisor ends with the last holder of the pipe to it. It is not waited for: a process that was taken over could have left one behind.
         let _ = std::fs::remove_file(&self.socket);
     }
 }

@@ -4,6 +4,7 @@ use super::graph::Graph;
 use super::nbd::Client;
 use super::sandbox::Sandbox;
 use engine::disk::{ExtentKind, SourceFile};
+use proptest::prelude::*;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -278,6 +279,27 @@ fn block_status_is_clamped_coalesced_and_checked() {
         ),
     ] {
         assert_eq!(run(reply), Err(format!("reading image at 0x1000: {expect}")));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #[test]
+    fn any_bytes_from_a_server_end_in_an_error_or_an_answer(
+        cut in 0usize..170,
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        flags in 0u16..2, kind in prop::sample::select(vec![0u16, 1, 2, 5, 0x8001, 0x8002]),
+    ) {
+        // Nonsense somewhere in the handshake, or behind the head of a chunk that is in order.
+        let mut script: Vec<u8> = greeting().into_iter().take(cut).collect();
+        if script.len() == greeting().len() {
+            script.extend(chunk(flags, kind, &bytes));
+        }
+        script.extend(bytes);
+        if let Ok(client) = client(script) {
+            let _ = client.read(0, &mut [0; 64]);
+            let _ = client.run_at(0);
+        }
     }
 }
 

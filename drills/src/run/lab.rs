@@ -35,8 +35,17 @@ pub struct Lab {
     pub sockets: PathBuf,
     /// Who reads images that the engine does not.
     pub reader: crate::image::Reader,
-    /// Parent and backing files of images, where they are not in an image's own folder.
+    /// What the user said of the images.
+    pub told: Told,
+}
+
+/// What the user said of the images of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Parent and backing files, where they are not in an image's own folder.
     pub parents: Vec<PathBuf>,
+    /// The format of images that are named by their path; their content decides otherwise.
+    pub format: Option<engine::container::Format>,
 }
 
 /// What to run.

@@ -128,8 +128,11 @@ impl Run {
         path: &Path,
         name: Option<&str>,
     ) -> Done<(MachineId, String)> {
-        let gate = Gate::same_folder().with_given(self.lab.parents.iter().cloned());
-        let opened = crate::image::open(path, None, &gate, &self.lab.reader).map_err(|e| {
+        let told = &self.lab.told;
+        let gate = Gate::same_folder().with_given(told.parents.iter().cloned());
+        // A sample disk has a name, and is what its recipe made it.
+        let format = told.format.filter(|_| name.is_none());
+        let opened = crate::image::open(path, format, &gate, &self.lab.reader).map_err(|e| {
             let outcome = match e {
                 ImageError::Image(_) => Outcome::Refused,
                 ImageError::Reader { .. } => Outcome::Broken,

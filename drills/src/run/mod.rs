@@ -20,7 +20,7 @@ mod sweep;
 
 pub use actions::verdict_outcome;
 pub use fault::FAULTS;
-pub use lab::{Fixtures, Kits, Lab, Request};
+pub use lab::{Fixtures, Kits, Lab, Request, Told};
 pub use sweep::sweep;
 
 use crate::control::{Command, Inbox};

@@ -191,7 +191,7 @@ pub enum OpenError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// Nothing in it is an image we know.
-    #[error("{}: not a disk image drill knows: wanted a VHDX, VHD, qcow2 or a raw disk with a partition table, found {found}",
+    #[error("{}: not a disk image drill knows: wanted a VHDX, VHD, qcow2, VMDK or a raw disk with a partition table, found {found}",
         path.display())]
     Unknown {
         /// Which file.
