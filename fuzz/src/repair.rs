@@ -69,7 +69,10 @@ fn vhdx(file: &File, len: u64) -> io::Result<()> {
 
 /// The log is a ring of sectors; an entry may go on at its beginning.
 fn log(file: &File, len: u64, log_at: u64, log_len: u64) -> io::Result<()> {
-    if log_len == 0 || !log_len.is_multiple_of(4096) || log_at.checked_add(log_len).is_none_or(|end| end > len) {
+    if log_len == 0
+        || !log_len.is_multiple_of(4096)
+        || log_at.checked_add(log_len).is_none_or(|end| end > len)
+    {
         return Ok(());
     }
     // Looking at the first sectors is enough: an input has room for few entries.
@@ -79,7 +82,11 @@ fn log(file: &File, len: u64, log_at: u64, log_len: u64) -> io::Result<()> {
         let at = sector * 4096;
         let Some(head) = read(file, len, log_at + at, 64)? else { continue };
         let size = u64::from(le32(&head, 8));
-        if !head.starts_with(b"loge") || size < 64 || size % 4096 != 0 || size > log_len.min(ENTRY_MAX) {
+        if !head.starts_with(b"loge")
+            || size < 64
+            || !size.is_multiple_of(4096)
+            || size > log_len.min(ENTRY_MAX)
+        {
             continue;
         }
         let first = size.min(log_len - at);

@@ -85,3 +85,18 @@ fn refuses_what_it_would_read_wrongly() {
         assert!(error.contains(why), "{error}");
     }
 }
+
+#[test]
+fn memory_for_a_file_of_many_clusters_has_a_bound() {
+    let bench = Bench::new();
+    let path = bench.path("wide.qcow2");
+    run("qemu-img", ["create", "-q", "-f", "qcow2", "-o", "cluster_size=512", text(&path), "64k"]);
+    // Where files may be that long: all of it a hole.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file of ours");
+    for (len, expect) in [(1u64 << 39, None), ((1 << 39) + 1, Some("more than 1073741824 clusters"))] {
+        file.set_len(len).expect("room");
+        let found = open(&path, None).err().map(|e| e.to_string());
+        assert_eq!(found.is_some(), expect.is_some(), "{len:#x}: {found:?}");
+        assert!(found.unwrap_or_default().contains(expect.unwrap_or_default()));
+    }
+}

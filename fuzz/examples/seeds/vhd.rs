@@ -7,14 +7,16 @@ const TABLE_AT: usize = 1536;
 const STAMP: u32 = 848_793_600;
 const PARENT_ID: u8 = 0x50;
 
+/// Names of a parent: the Unicode name, and locators by platform code.
+type Names<'a> = (&'a str, &'a [(&'a [u8; 4], Vec<u8>)]);
+
 /// A VHD to be.
 struct Vhd<'a> {
     kind: u32,
     len: usize,
     block: usize,
     id: u8,
-    /// Names of the parent: the Unicode name, and locators by platform code.
-    parent: Option<(&'a str, &'a [(&'a [u8; 4], Vec<u8>)])>,
+    parent: Option<Names<'a>>,
     /// Sectors that are written.
     written: &'a [usize],
 }

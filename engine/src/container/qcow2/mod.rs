@@ -6,6 +6,7 @@
 
 mod facts;
 mod header;
+mod used;
 mod write;
 
 pub(super) use write::Qcow2Writer;
@@ -13,12 +14,12 @@ pub(super) use write::Qcow2Writer;
 pub use facts::{Backing, Qcow2Facts, facts};
 
 use self::header::{Header, read_header};
+use self::used::{CLUSTERS_MAX, Used};
 use super::mapped::{Map, Mapped, Place};
 use super::view::FileView;
 use super::{ContainerInfo, Format, Layout, OpenError, Opened, corrupt, damaged, read_file, refused};
 use crate::disk::{DiskRef, Geometry, ReadError, SourceFile};
 use crate::units::{ByteLen, SectorSize};
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -94,7 +95,10 @@ fn open_with(
     let geometry = Geometry { len: ByteLen(header.len), sector };
     let map = Qcow2Map::open(source, header, geometry).map_err(&bad)?;
     let mut info = ContainerInfo::new(Format::Qcow2, Layout::Dynamic, geometry, source.len());
-    let Some(allocated) = map.check().map_err(&bad)? else {
+    let Some(used) = Used::new(source.len(), map.header.cluster_size()) else {
+        return Err(left_to_qemu(format!("a qcow2 with a file of more than {CLUSTERS_MAX} clusters")));
+    };
+    let Some(allocated) = map.check(used).map_err(&bad)? else {
         return Err(left_to_qemu("a qcow2 with compressed clusters".to_owned()));
     };
     info.allocated = ByteLen(allocated);
@@ -149,11 +153,10 @@ impl Qcow2Map {
     }
 
     /// Look at every entry once. Returns the bytes of the disk that are stored, or nothing at the first compressed cluster.
-    fn check(&self) -> Result<Option<u64>, ReadError> {
-        let mut used: HashSet<u64> = HashSet::new();
+    fn check(&self, mut used: Used) -> Result<Option<u64>, ReadError> {
         let mut stored = 0u64;
         for (i, table_at) in self.l1.iter().enumerate().filter(|(_, at)| **at != 0) {
-            if !used.insert(*table_at) {
+            if !used.take(*table_at) {
                 return Err(corrupt(
                     "L1 entry",
                     self.header.l1_at + i as u64 * 8,
@@ -166,7 +169,7 @@ impl Qcow2Map {
                     return Ok(None);
                 }
                 if let Cluster::Stored(at) = self.decode(entry, table_at + j * 8)? {
-                    if !used.insert(at) {
+                    if !used.take(at) {
                         let found = format!("{at:#x}, already taken");
                         return Err(corrupt("L2 entry", table_at + j * 8, "a cluster of its own", found));
                     }
