@@ -41,12 +41,15 @@ pub fn logs(bench: &Bench) -> Images {
         image
     };
     let entry = |sequence, tail, changes| Entry { sequence, tail, changes, flushed: len, last: len };
+    let block = u64::from_le_bytes(clean[bat..bat + 8].try_into().expect("8 bytes")) as usize & !(MIB - 1);
+    let payload = || vec![restore(), Change::Zero(block, 4096), Change::Data(block + 8192, vec![b'l'; 4096])];
     let two = || vec![restore(), Change::Zero(2 * MIB, 8192), Change::Data(bat + 4096, vec![0; 4096])];
     let mut torn = dirty(&[(0, entry(7, 0, vec![restore()])), (8192, entry(8, 0, vec![lose()]))]);
     torn[MIB + 8192 + 20] ^= 0xFF;
     let longer = dirty(&[(0, Entry { last: len + MIB, ..entry(7, 0, vec![restore()]) })]);
     [
         ("log-one", dirty(&[(0, entry(7, 0, vec![restore()]))])),
+        ("log-payload", dirty(&[(0, entry(7, 0, payload()))])),
         ("log-many", dirty(&[(0, entry(7, 0, two()))])),
         (
             "log-three",
