@@ -1,6 +1,7 @@
 #!/bin/bash
 # Fuzz one target until it has used so many minutes of CPU time (user and system), however busy the machine is.
 # usage: fuzz/run.sh TARGET [CPU_MINUTES]      one line for each run goes to fuzz/target/log/runs.txt
+# FUZZ_BINARY and FUZZ_COMMIT: a binary that was built before, and of which commit.
 set -eu
 cd "$(dirname "$0")"
 target=${1:?"usage: fuzz/run.sh TARGET [CPU_MINUTES]"}
@@ -32,4 +33,4 @@ while [ "$cpu" -lt "$wanted" ] && [ "$finds" -lt "$finds_max" ]; do
     [ "$code" = 0 ] || { finds=$((finds + 1)); cp "$log" "artifacts/$target/log.$finds"; }
 done
 printf '%s %s %s: %d s of CPU time, %d runs, %d edges, %d finds\n' "$(date -u +%FT%TZ)" "$target" \
-    "$(git rev-parse --short HEAD)" "$cpu" "$runs" "$cover" "$finds" | tee -a target/log/runs.txt
+    "${FUZZ_COMMIT:-$(git rev-parse --short HEAD)}" "$cpu" "$runs" "$cover" "$finds" | tee -a target/log/runs.txt

@@ -54,22 +54,22 @@ fn inputs(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_corpus_of_vhd_is_opened_or_refused_and_reads_as_it_should() {
-    check("vhd", Format::Vhd, 40, 10);
+    check("vhd", Format::Vhd, 80, 20);
 }
 
 #[test]
 fn the_corpus_of_vhdx_is_opened_or_refused_and_reads_as_it_should() {
-    check("vhdx", Format::Vhdx, 40, 10);
+    check("vhdx", Format::Vhdx, 100, 20);
 }
 
 #[test]
 fn the_corpus_of_qcow2_is_opened_or_refused_and_reads_as_it_should() {
-    check("qcow2", Format::Qcow2, 25, 10);
+    check("qcow2", Format::Qcow2, 60, 15);
 }
 
 #[test]
 fn the_corpus_of_vmdk_is_understood_or_refused() {
-    check("vmdk", Format::Vmdk, 10, 5);
+    check("vmdk", Format::Vmdk, 80, 10);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! usage: `cargo run --example seeds -- FOLDER` writes `FOLDER/<target>/NAME`
 //!        `cargo run --example seeds -- parents` writes the parents of the differencing seeds (`fuzz/parents`), which inputs name by id
 //!        `cargo run --example seeds -- encode IMAGE FLAGS` writes one image's input to standard output
+//!        `cargo run --example seeds -- keep CONTROL FOLDER` chooses among the inputs of a run: see `fuzz/keep.sh`
 //!        `cargo run --example seeds -- decode INPUT IMAGE` makes an image of an input, to look at it with other tools
 
+mod keep;
 mod qemu;
 mod vhd;
 mod vhdx;
@@ -38,6 +40,7 @@ fn main() {
             std::fs::write(dir.join("parent.vhd"), encode(&vhd::parent(), 0)).expect("a file");
             std::fs::write(dir.join("parent.vhdx"), encode(&vhdx::parent(&bench), 0)).expect("a file");
         }
+        ["keep", control, folder] => keep::keep(Path::new(control), Path::new(folder)),
         [folder] => {
             let bench = Bench::new();
             save(folder, "qcow2", qemu::qcow2(&bench));
@@ -48,7 +51,9 @@ fn main() {
             save(folder, "vhdx", vhdx::logs(&bench));
             save(folder, "vhdx", vhdx::differencing(&bench));
         }
-        _ => panic!("usage: FOLDER | parents | encode IMAGE FLAGS | decode INPUT IMAGE"),
+        _ => {
+            panic!("usage: FOLDER | parents | keep CONTROL FOLDER | encode IMAGE FLAGS | decode INPUT IMAGE")
+        }
     }
 }
 
