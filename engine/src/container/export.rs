@@ -239,6 +239,16 @@ fn hash_of_copy(
 }
 
 impl OutFormat {
+    /// All of them.
+    pub const ALL: [OutFormat; 6] = [
+        OutFormat::FixedVhd,
+        OutFormat::DynamicVhd,
+        OutFormat::Raw,
+        OutFormat::DynamicVhdx,
+        OutFormat::FixedVhdx,
+        OutFormat::Qcow2,
+    ];
+
     /// The format of the file, as it is read again.
     pub fn container(self) -> Format {
         match self {

@@ -50,14 +50,7 @@ fn a_vhdx_reaches_every_format_in_whole_blocks_without_passing_through_memory() 
         let path = folder.path().join(name);
         export(&disk, &path, source, &ExportOptions::new([7; 16], 0), &mut go).expect("a VHDX");
         let opened = open(&path, None).expect("our own file");
-        for format in [
-            OutFormat::FixedVhd,
-            OutFormat::DynamicVhd,
-            OutFormat::DynamicVhdx,
-            OutFormat::FixedVhdx,
-            OutFormat::Raw,
-            OutFormat::Qcow2,
-        ] {
+        for format in OutFormat::ALL {
             let copies = Copies::default();
             let mut sink = sink_for(geometry, format, &ExportOptions::new([7; 16], 0)).expect("a sink");
             let written = pump(&*opened.disk, &mut *sink, &copies, 0, &mut go);
