@@ -218,25 +218,50 @@ fn a_drill_that_asserts_nothing_is_incomplete() {
     assert!(why.contains("nothing"), "{why}");
 }
 
+/// What `drill inspect` says to somebody who is not root: root reads everything.
+fn inspect_as_nobody(dir: &std::path::Path, image: &std::path::Path) -> std::process::Output {
+    if !rustix::process::geteuid().is_root() {
+        return common::drill(dir, &["inspect", &text(image)]).output().unwrap();
+    }
+    outside("chmod", &["755", &text(dir)]);
+    let copy = dir.join("drill");
+    std::fs::copy(common::DRILL, &copy).unwrap();
+    std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", &text(&copy), "inspect", &text(image)])
+        .env("HOME", dir)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_device_that_may_not_be_read_is_an_error_that_names_it() {
+    let dir = dir();
+    // A disk of this machine; a node of our own where it shows none and we may make one.
+    let found = std::fs::read_dir("/dev").unwrap().flatten().find(|e| {
+        use std::os::unix::fs::FileTypeExt;
+        e.file_type().is_ok_and(|t| t.is_block_device())
+    });
+    let device = found.map_or_else(|| dir.path().join("disk"), |e| e.path());
+    if !device.exists() {
+        outside("mknod", &["-m", "600", &text(&device), "b", "7", "0"]);
+    }
+    let output = inspect_as_nobody(dir.path(), &device);
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let expect = format!(
+        "drill: opening {}: Permission denied (os error 13)\n  next: check the path and that you may read the file\n",
+        device.display()
+    );
+    assert_eq!(err, expect);
+}
+
 #[test]
 fn a_file_that_may_not_be_read_is_an_error_that_names_it() {
     let dir = dir();
     let path = dir.path().join("secret.vhdx");
     std::fs::copy(tiny(), &path).unwrap();
     outside("chmod", &["000", &text(&path)]);
-    // Root reads everything: the check is made as nobody, with the folder open to him.
-    let output = if rustix::process::geteuid().is_root() {
-        outside("chmod", &["755", &text(dir.path())]);
-        let copy = dir.path().join("drill");
-        std::fs::copy(common::DRILL, &copy).unwrap();
-        std::process::Command::new("setpriv")
-            .args(["--reuid=65534", "--clear-groups", &text(&copy), "inspect", &text(&path)])
-            .env("HOME", dir.path())
-            .output()
-            .unwrap()
-    } else {
-        common::drill(dir.path(), &["inspect", &text(&path)]).output().unwrap()
-    };
+    let output = inspect_as_nobody(dir.path(), &path);
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("secret.vhdx") && err.to_lowercase().contains("permission denied"), "{err}");

@@ -3,6 +3,8 @@
 //! The file grows under a temporary name in its own folder and takes its final name only when it is complete and on stable
 //! storage. An error, a cancel or a full disk leaves nothing behind; `kill -9` leaves a `.…drill-partial-PID`.
 
+#[cfg(test)]
+mod alignment;
 mod pacer;
 mod partial;
 #[cfg(test)]
@@ -237,6 +239,16 @@ fn hash_of_copy(
 }
 
 impl OutFormat {
+    /// All of them.
+    pub const ALL: [OutFormat; 6] = [
+        OutFormat::FixedVhd,
+        OutFormat::DynamicVhd,
+        OutFormat::Raw,
+        OutFormat::DynamicVhdx,
+        OutFormat::FixedVhdx,
+        OutFormat::Qcow2,
+    ];
+
     /// The format of the file, as it is read again.
     pub fn container(self) -> Format {
         match self {

@@ -10,6 +10,7 @@ mod hash;
 mod hostile;
 mod qcow2;
 mod read;
+mod refusals_files;
 mod refusals_vhd;
 mod refusals_vhd_parents;
 mod refusals_vhdx;

@@ -23,15 +23,6 @@ const SECTOR: usize = 512;
 /// Ways in which unflushed writes are lost, for each cut point.
 const SEEDS: u64 = 12;
 
-const FORMATS: [OutFormat; 6] = [
-    OutFormat::FixedVhd,
-    OutFormat::DynamicVhd,
-    OutFormat::DynamicVhdx,
-    OutFormat::FixedVhdx,
-    OutFormat::Raw,
-    OutFormat::Qcow2,
-];
-
 #[derive(Clone, Debug, PartialEq)]
 enum Op {
     Write(u64, Vec<u8>),
@@ -232,7 +223,7 @@ fn a_power_cut_leaves_nothing_or_the_whole_or_a_file_that_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = sample(folder.path());
     let whole = hash::disk(&*disk, &mut go).expect("a hash");
-    for format in FORMATS {
+    for format in OutFormat::ALL {
         let ops = record(&*disk, format);
         let bad = violations(&ops, &folder.path().join("out"), format, whole);
         assert!(bad.is_empty(), "{bad:#?}");
@@ -244,7 +235,7 @@ fn with_any_one_flush_taken_away_a_power_cut_does_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = sample(folder.path());
     let whole = hash::disk(&*disk, &mut go).expect("a hash");
-    for format in FORMATS {
+    for format in OutFormat::ALL {
         let ops = record(&*disk, format);
         let flushes: Vec<usize> = (0..ops.len()).filter(|i| ops[*i].is_flush()).collect();
         assert_eq!(flushes.len(), 2, "{format:?}: the bytes, then the name");
