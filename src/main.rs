@@ -1,6 +1,7 @@
 //! Command line of `drill`: wiring and exit codes, no logic.
 
 mod cli;
+#[macro_use]
 mod cmd;
 mod progress;
 mod world;
@@ -12,6 +13,8 @@ use drills::verdict::ExitCode;
 fn main() -> std::process::ExitCode {
     // clap ends usage errors with exit code 2 itself, which is ours too.
     let cli = Cli::parse();
+    // One JSON document was asked for: an error is one, too.
+    let json = std::env::args_os().any(|a| a == "--json");
     let cancel = world::watch_signals();
     let ended = match cli.command {
         Command::Run(args) => cmd::run::run(&args, &cancel),
@@ -28,12 +31,22 @@ fn main() -> std::process::ExitCode {
     let exit = match ended {
         Ok(exit) => exit,
         Err(problem) => {
-            eprintln!("drill: {}", problem.message);
+            let exit = if cancel.is_cancelled() { ExitCode::Interrupted } else { problem.exit };
+            warn_line!("drill: {}", shown(&problem.message));
             if let Some(next) = &problem.next {
-                eprintln!("  next: {next}");
+                warn_line!("  next: {}", shown(next));
             }
-            if cancel.is_cancelled() { ExitCode::Interrupted } else { problem.exit }
+            if json {
+                let error = serde_json::json!({"message": problem.message, "next": problem.next, "exit": exit.code()});
+                let _ = cmd::print_json(&serde_json::json!({"error": error}));
+            }
+            exit
         }
     };
     exit.into()
+}
+
+/// Text that may hold names out of an image, without what a terminal would obey.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '?' } else { c }).collect()
 }

@@ -21,6 +21,9 @@ enum Look {
     Nobody,
 }
 
+/// Columns of a terminal that does not tell.
+const COLUMNS: usize = 80;
+
 /// Shows the progress of one action.
 pub struct Meter {
     what: &'static str,
@@ -31,18 +34,22 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter for `what`, such as `copying`; `quiet` shows nothing.
-    pub fn new(what: &'static str, quiet: bool) -> Meter {
+    /// A meter; `quiet` shows nothing.
+    pub fn new(quiet: bool) -> Meter {
         let look = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Look::Nobody,
             (false, true) => Look::Bar,
             (false, false) => Look::Lines,
         };
-        Meter { what, look, began: Instant::now(), shown: None, samples: VecDeque::new() }
+        Meter { what: "", look, began: Instant::now(), shown: None, samples: VecDeque::new() }
     }
 
-    /// Note that `done` of `total` bytes are behind us.
-    pub fn show(&mut self, done: u64, total: u64) {
+    /// Note that `done` of `total` bytes of a part of the work, such as `copying`, are behind us. A new part has a rate of its own.
+    pub fn show(&mut self, what: &'static str, done: u64, total: u64) {
+        if self.what != what {
+            (self.what, self.began) = (what, Instant::now());
+            self.samples.clear();
+        }
         let every = match self.look {
             Look::Nobody => return,
             Look::Bar => BAR_EVERY,
@@ -57,18 +64,20 @@ impl Meter {
         self.shown = Some(now);
         let seconds = self.seconds_and_bytes(now, done);
         let line = line(self.what, done, total, seconds);
-        match self.look {
-            Look::Bar => eprint!("\r\x1b[K  [{}] {line}", bar(done, total)),
-            _ => eprintln!("  {line}"),
-        }
-        let _ = std::io::stderr().flush();
+        let mut err = std::io::stderr().lock();
+        // Nobody to show it to is no reason to stop.
+        let _ = match self.look {
+            Look::Bar => write!(err, "\r\x1b[K{}", fitted(&bar(done, total), &line, columns())),
+            _ => writeln!(err, "  {line}"),
+        };
+        let _ = err.flush();
     }
 
     /// Take the bar away.
     pub fn end(&mut self) {
         if matches!(self.look, Look::Bar) && self.shown.is_some() {
-            eprint!("\r\x1b[K");
-            let _ = std::io::stderr().flush();
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "\r\x1b[K").and_then(|()| err.flush());
         }
     }
 
@@ -84,6 +93,19 @@ impl Meter {
         };
         (now.duration_since(from).as_secs_f64(), done.saturating_sub(before))
     }
+}
+
+/// Columns of the terminal on standard error.
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(COLUMNS, |size| usize::from(size.ws_col)).max(1)
+}
+
+/// Bar and text on one row: without the bar where there is no room for both, cut where there is none for the text. A row that is full to its last
+/// column may wrap, so one stays free.
+fn fitted(bar: &str, line: &str, columns: usize) -> String {
+    let room = columns.saturating_sub(1);
+    let both = format!("  [{bar}] {line}");
+    if both.chars().count() <= room { both } else { line.chars().take(room).collect() }
 }
 
 fn bar(done: u64, total: u64) -> String {
@@ -115,7 +137,7 @@ fn left(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bar, left, line};
+    use super::{bar, fitted, left, line};
 
     #[test]
     fn a_line_tells_bytes_rate_and_time_left() {
@@ -146,6 +168,16 @@ mod tests {
             (f64::MAX, "99999 h 59 min"),
         ] {
             assert_eq!(left(seconds), want);
+        }
+    }
+
+    #[test]
+    fn nothing_is_wider_than_the_terminal() {
+        let text = line("reading back", 170 << 20, 1 << 30, (1.0, 1 << 30));
+        for columns in [1, 10, 40, 80, 100, 200] {
+            let shown = fitted(&bar(1, 6), &text, columns);
+            assert!(shown.chars().count() < columns.max(1), "{columns}: {shown:?}");
+            assert_eq!(shown.contains('['), columns > 90, "{columns}: {shown:?}");
         }
     }
 }

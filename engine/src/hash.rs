@@ -1,13 +1,14 @@
 //! Content hashes: of a file, to prove it untouched, and of a disk, to tell whether two containers hold the same.
 
-use crate::container::Progress;
 use crate::container::export::pump::is_zero;
+use crate::container::{Phase, Progress};
 use crate::disk::{Disk, ExtentKind, ReadError, SourceFile};
 use crate::units::ByteOffset;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 
 /// Bytes of one step between two calls of the progress callback, and the unit in which a disk is hashed.
 const STEP: u64 = 4 << 20;
@@ -46,7 +47,7 @@ pub fn file(
     let mut buf = vec![0; STEP.min(total.max(1)) as usize];
     let mut done = 0;
     while done < total {
-        if progress(Progress { done, total }).is_break() {
+        if progress(Progress { done, total, phase: Phase::Hashing }).is_break() {
             return Err(HashError::Cancelled);
         }
         let n = (total - done).min(STEP) as usize;
@@ -88,7 +89,9 @@ pub fn disk(
             scope.spawn(move || {
                 let mut buf = Vec::new();
                 for (at, len) in steps {
-                    if tell.send((at, leaf(disk, at, len, &mut buf))).is_err() {
+                    // A panic must not leave the others waiting for this step.
+                    let found = std::panic::catch_unwind(AssertUnwindSafe(|| leaf(disk, at, len, &mut buf)));
+                    if tell.send((at, found.unwrap_or(Err(HashError::Lost)))).is_err() {
                         return; // nobody wants to know any more
                     }
                 }
@@ -110,7 +113,7 @@ pub fn disk(
         };
         let mut at = 0;
         while let Some((step, len)) = next_step(disk, at, total)? {
-            if progress(Progress { done: step, total }).is_break() {
+            if progress(Progress { done: step, total, phase: Phase::Hashing }).is_break() {
                 return Err(HashError::Cancelled);
             }
             // Never more steps under way than the two queues and the workers hold: then no one waits for ever.
@@ -130,14 +133,14 @@ pub fn disk(
         }
         if next.is_empty() { Ok(()) } else { Err(HashError::Lost) }
     })?;
-    if progress(Progress { done: total, total }).is_break() {
+    if progress(Progress { done: total, total, phase: Phase::Hashing }).is_break() {
         return Err(HashError::Cancelled);
     }
     Ok(ContentHash(*hasher.finalize().as_bytes()))
 }
 
 /// What a worker found in one step: nothing when it is all zero.
-type Leaf = Result<Option<blake3::Hash>, ReadError>;
+type Leaf = Result<Option<blake3::Hash>, HashError>;
 
 fn leaf(disk: &dyn Disk, at: u64, len: u64, buf: &mut Vec<u8>) -> Leaf {
     buf.resize(len as usize, 0); // at most STEP

@@ -24,7 +24,7 @@ pub fn check(args: &CheckArgs) -> Ended {
             continue;
         }
         for diagnostic in &found {
-            eprintln!("{}\n", diagnostic.render(&source));
+            warn_line!("{}\n", diagnostic.render(&source));
         }
         if found.is_empty() {
             tell!("{}: nothing found", path.display());

@@ -5,11 +5,12 @@ use crate::cli::{ConvertArgs, FormatArg, Generation, TableArg};
 use crate::progress::Meter;
 use crate::world::{Problem, kit, open_image, random_id};
 use drills::verdict::ExitCode;
-use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat};
+use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat, Phase};
 use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, to_gen1, to_gen2};
 use engine::disk::{DiskRef, Geometry, Overlay};
 use engine::units::{ByteLen, MIB};
 use qemu::Cancel;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,14 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         return Err(Problem::new(ExitCode::Failed, format!("{} exists already", args.out.display()))
             .next("choose another name; nothing is ever overwritten"));
     }
+    if !args.dry_run
+        && args.to == Some(Generation::Gen1)
+        && capsule_path(&args.out).symlink_metadata().is_ok()
+    {
+        let message = format!("{} exists already", capsule_path(&args.out).display());
+        return Err(Problem::new(ExitCode::Failed, message)
+            .next("it is the capsule of an earlier result: move it away, or choose another name"));
+    }
     let opened = open_image(&args.image, from, &args.parents)?;
     let work = work(args, &opened, format, cancel)?;
     if args.dry_run || !args.json {
@@ -37,10 +46,6 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         Some(capsule) => Some(keep_capsule(&args.out, capsule)?),
         None => None,
     };
-    opened.unchanged().map_err(|e| {
-        Problem::new(ExitCode::Broken, e)
-            .next("somebody changed the source while it was read: do not trust the result, convert again")
-    })?;
     if args.json {
         print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note,
             "result": exported, "capsule": capsule}))?;
@@ -115,24 +120,41 @@ fn write(
     let mut options = ExportOptions::new(random_id()?, now);
     options.protect = opened.identities();
     options.hash = args.hash;
+    options.mode = opened.mode();
     options.flush = if args.no_flush { Flush::Never } else { Flush::Durable };
     for left in engine::container::export::left_overs(&args.out) {
-        eprintln!(
+        warn_line!(
             "  {} is left from an export that was interrupted; it goes, and this one starts clean",
             left.display()
         );
     }
-    let mut meter = Meter::new("copying", args.json);
+    let mut meter = Meter::new(args.json);
     let mut progress = |p: engine::container::Progress| {
-        meter.show(p.done, p.total);
+        meter.show(
+            match p.phase {
+                Phase::Copying => "copying",
+                Phase::Hashing => "reading back",
+            },
+            p.done,
+            p.total,
+        );
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let exported = engine::container::export(&*work.disk, &args.out, format, &options, &mut progress);
+    let still = || opened.unchanged();
+    let exported =
+        engine::container::export_if(&*work.disk, &args.out, format, &options, &mut progress, &still);
     meter.end();
     exported.map_err(|e| match e {
         ExportError::Cancelled => Problem::new(ExitCode::Interrupted, "interrupted; nothing was left behind"),
         ExportError::Shape { .. } => Problem::new(ExitCode::Failed, e)
             .next("choose a format that can hold it: --format vhdx or --format raw hold any disk"),
+        ExportError::Changed(e) => Problem::new(ExitCode::Broken, e)
+            .next("nothing was kept: it would be the copy of a state the disk never had; convert again when the source is at rest"),
+        ExportError::Read(e) => Problem::new(ExitCode::Broken, format!("reading the disk: {e}"))
+            .next("check the storage the image lies on, and that nobody changes the image; nothing was kept"),
+        ExportError::Path { .. } => {
+            Problem::new(ExitCode::Failed, e).next("give the name of a new file in a folder that is there")
+        }
         ExportError::Exists { .. } | ExportError::Source { .. } => Problem::new(ExitCode::Failed, e),
         other => Problem::new(ExitCode::Broken, other)
             .next("nothing was left under the final name; make room or choose another folder"),
@@ -196,14 +218,19 @@ fn out_format(args: &ConvertArgs) -> Result<OutFormat, Problem> {
     }
 }
 
-/// Beside the result, under its name; an older capsule of that name is not overwritten.
-fn keep_capsule(out: &Path, capsule: &Capsule) -> Result<PathBuf, Problem> {
+/// Beside the result, under its name.
+fn capsule_path(out: &Path) -> PathBuf {
     let mut path = out.as_os_str().to_os_string();
     path.push(".drill-capsule");
-    let path = PathBuf::from(path);
+    PathBuf::from(path)
+}
+
+/// An older capsule of that name is not overwritten.
+fn keep_capsule(out: &Path, capsule: &Capsule) -> Result<PathBuf, Problem> {
+    let path = capsule_path(out);
     let partial = path.with_extension(format!("drill-partial-{}", std::process::id()));
-    let written = std::fs::write(&partial, capsule.to_bytes())
-        .and_then(|()| std::fs::File::open(&partial)?.sync_all())
+    let written = std::fs::File::create_new(&partial)
+        .and_then(|mut file| file.write_all(&capsule.to_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::hard_link(&partial, &path));
     let _ = std::fs::remove_file(&partial);
     written.map_err(|e| {

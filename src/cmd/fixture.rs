@@ -31,7 +31,7 @@ pub fn fixture(args: &FixtureArgs, cancel: &Cancel) -> Ended {
     }
     let cache = cache_dir()?;
     let built =
-        fixtures::build(&args.name, &cache, &mut |line| eprintln!("  {line}"), &|| cancel.is_cancelled())
+        fixtures::build(&args.name, &cache, &mut |line| warn_line!("  {line}"), &|| cancel.is_cancelled())
             .map_err(|e| match e {
                 fixtures::FixtureError::Cancelled { .. } => Problem::new(ExitCode::Interrupted, e),
                 fixtures::FixtureError::Unknown { .. } => Problem::new(ExitCode::Usage, e),

@@ -8,6 +8,14 @@ macro_rules! tell {
     }};
 }
 
+/// A line on standard error, which may be closed or full: no reason to panic as `eprintln!` would.
+macro_rules! warn_line {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($text)*);
+    }};
+}
+
 /// The same without the end of the line.
 macro_rules! tell_part {
     ($($text:tt)*) => {{

@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
     let format = super::format_named(args.format.as_deref(), "--format")?;
     let lab = lab(args.accel, proof, Told { parents: args.parents.clone(), format })?;
     for gone in sweep(&args.out) {
-        eprintln!("removed what a killed run left: {}", gone.display());
+        warn_line!("removed what a killed run left: {}", gone.display());
     }
     let shown = Shown { json: args.json, ascii: args.ascii };
     let mut exits = Vec::new();
@@ -71,7 +71,7 @@ pub fn one(
 ) -> Ended {
     let lab = lab(accel, drills::event::Proof::Quick, told)?;
     for gone in sweep(out) {
-        eprintln!("removed what a killed run left: {}", gone.display());
+        warn_line!("removed what a killed run left: {}", gone.display());
     }
     let shown = Shown { json: json_wanted, ascii: false };
     let (exit, dir, model) = perform(&lab, request, out, shown, cancel)?;
@@ -105,7 +105,7 @@ fn perform(
     let summary = run_one(lab, request, out, sinks, cancel)
         .map_err(|e| Problem::new(ExitCode::Broken, e).next("choose another folder with --out"))?;
     if !summary.script_error.is_empty() && !cancel.is_cancelled() {
-        eprintln!("{}", summary.script_error);
+        warn_line!("{}", summary.script_error);
     }
     let model =
         Model::load(&summary.dir.join("journal.jsonl")).map_err(|e| Problem::new(ExitCode::Broken, e))?;

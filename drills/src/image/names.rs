@@ -25,7 +25,7 @@ pub(super) fn open(
         next: next.to_owned(),
     };
     let Some(plain) = file_name(name) else {
-        let next = "if its data is known, flatten it where it belongs: qemu-img convert -O raw IN OUT";
+        let next = "flatten it on the machine it came from, where that name means what it meant, and only if you trust it; never here";
         return Err(no("which is no name of a file", next));
     };
     let beside = is_beside(child.path(), name);

@@ -17,7 +17,7 @@ pub(in crate::container) use self::partial::is_partial_name;
 pub use self::partial::left_overs;
 pub(in crate::container) use self::sink::{Sink, Storage};
 use super::{Format, Gate};
-use crate::disk::file::Identity;
+use crate::disk::file::{Changed, Identity};
 use crate::disk::{Disk, ExtentKind, Geometry, ReadError};
 use crate::hash::{self, ContentHash, HashError};
 use crate::units::{ByteLen, ByteOffset};
@@ -59,6 +59,8 @@ pub struct ExportOptions {
     pub flush: Flush,
     /// Read the new file back, before it gets its name, and take its hash.
     pub hash: bool,
+    /// Permissions of the new file, before the process's mask: a copy should be no more readable than its source. See [`Opened::mode`](super::Opened::mode).
+    pub mode: u32,
 }
 
 /// Whether an export waits for the disk.
@@ -80,6 +82,7 @@ impl ExportOptions {
             protect: Vec::new(),
             flush: Flush::Durable,
             hash: false,
+            mode: 0o666,
         }
     }
 }
@@ -91,6 +94,17 @@ pub struct Progress {
     pub done: u64,
     /// Bytes of data in all; holes do not count.
     pub total: u64,
+    /// Which part of the work is measured; each begins at 0.
+    pub phase: Phase,
+}
+
+/// A part of a long action.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Bytes are copied.
+    Copying,
+    /// Bytes are read and hashed.
+    Hashing,
 }
 
 /// A finished export.
@@ -116,7 +130,7 @@ pub struct Exported {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Something has the final name already.
-    #[error("{} exists already; choose another name or allow overwriting", path.display())]
+    #[error("{} exists already; choose another name", path.display())]
     Exists {
         /// The final name.
         path: PathBuf,
@@ -173,6 +187,9 @@ pub enum ExportError {
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,
+    /// A source was touched while it was copied.
+    #[error(transparent)]
+    Changed(#[from] Changed),
 }
 
 /// Write `disk` to a new file `out`.
@@ -189,17 +206,34 @@ pub fn export(
     options: &ExportOptions,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Exported, ExportError> {
+    export_if(disk, out, format, options, progress, &|| Ok(()))
+}
+
+/// As [`export`], but the file gets its name only if `still` says, after everything was read, that the sources are still what they were:
+/// [`Opened::unchanged`](super::Opened::unchanged).
+///
+/// # Errors
+/// As for [`export`], and what `still` says.
+pub fn export_if(
+    disk: &dyn Disk,
+    out: &Path,
+    format: OutFormat,
+    options: &ExportOptions,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    still: &dyn Fn() -> Result<(), Changed>,
+) -> Result<Exported, ExportError> {
     let geometry = disk.geometry();
     let mut sink = sink::sink_for(geometry, format, options)?;
     partial::check_target(out, options)?;
     let total = data_bytes(disk, progress)?;
-    partial::check_space(out, total.saturating_add(sink.overhead()))?;
+    partial::check_space(out, total, sink.overhead(), options)?;
     let cleared = partial::clear_left_overs(out)?;
     let partial = Partial::create(out, options)?;
     let written =
         pump::pump(disk, &mut *sink, &partial, total, progress).map_err(|e| e.at(partial.path()))?;
     let file_len = sink.finish(&partial).map_err(|source| partial.failed("writing", source))?;
     let hash = if options.hash { Some(hash_of_copy(&partial, geometry, format, progress)?) } else { None };
+    still()?;
     partial::publish(&partial)?;
     Ok(Exported {
         path: out.to_path_buf(),
@@ -271,7 +305,7 @@ fn data_bytes(
             sum = sum.saturating_add(extent.len.get());
         }
         at = at.saturating_add(extent.len.get());
-        if progress(Progress { done: 0, total: sum }).is_break() {
+        if progress(Progress { done: 0, total: sum, phase: Phase::Copying }).is_break() {
             return Err(ExportError::Cancelled);
         }
     }

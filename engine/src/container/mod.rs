@@ -14,7 +14,9 @@ pub mod vhdx;
 mod view;
 pub mod vmdk;
 
-pub use export::{ExportError, ExportOptions, Exported, Flush, OutFormat, Progress, export};
+pub use export::{
+    ExportError, ExportOptions, Exported, Flush, OutFormat, Phase, Progress, export, export_if,
+};
 
 pub use gate::Gate;
 
@@ -166,6 +168,11 @@ impl Opened {
     /// States of all files behind the disk when they were opened.
     pub fn identities(&self) -> Vec<crate::disk::file::Identity> {
         self.sources.iter().map(|s| s.identity()).collect()
+    }
+
+    /// Permissions that a copy of the disk may have: those that every file behind it has, without the right to execute.
+    pub fn mode(&self) -> u32 {
+        self.sources.iter().fold(0o666, |mode, source| mode & source.mode())
     }
 
     /// A child of `parent`: the files behind it, and what the parent's part of the chain is.

@@ -32,6 +32,12 @@ pub(super) fn open(source: &Arc<SourceFile>) -> Result<Opened, OpenError> {
     let disk = Mapped::new(RawMap::new(source.clone(), Geometry { len: ByteLen(len), sector }), None);
     let mut info = ContainerInfo::new(Format::Raw, Layout::Fixed, disk.geometry(), source.len());
     info.allocated = ByteLen(disk.stored_bytes().map_err(&bad)?);
+    if len != source.len() {
+        info.notes.push(format!(
+            "the file ends within a sector: the disk is {} bytes longer, which read as zeros",
+            len - source.len()
+        ));
+    }
     Ok(Opened { disk: Arc::new(disk), info, sources: vec![source.clone()] })
 }
 
@@ -41,15 +47,38 @@ pub(super) fn open_as(path: &Path, geometry: Geometry) -> Result<DiskRef, OpenEr
     Ok(Arc::new(Mapped::new(RawMap::new(source, geometry), None)))
 }
 
+/// 4096 only for a disk that is partitioned in such sectors beyond doubt: a guest can leave a stray `EFI PART` anywhere.
 fn sector_size(source: &SourceFile) -> Result<SectorSize, ReadError> {
-    let signature_at = |at: u64| {
-        let mut found = [0; 8];
-        if source.len() < at + 512 {
-            return Ok(false);
-        }
-        super::read_file(source, at, &mut found).map(|()| found == *b"EFI PART")
+    let large = !is_gpt_header(source, 512)? && is_protective_mbr(source)? && is_gpt_header(source, 4096)?;
+    Ok(if large { SectorSize::B4096 } else { SectorSize::B512 })
+}
+
+/// Whether a GPT header with a right CRC-32 that says it is LBA 1 lies at `at`. UEFI 2.10 §5.3.2.
+fn is_gpt_header(source: &SourceFile, at: u64) -> Result<bool, ReadError> {
+    let mut header = [0; 92];
+    if source.len() < at + 512 {
+        return Ok(false);
+    }
+    super::read_file(source, at, &mut header)?;
+    let word = |at: usize| {
+        header.get(at..at + 4).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
     };
-    Ok(if !signature_at(512)? && signature_at(4096)? { SectorSize::B4096 } else { SectorSize::B512 })
+    if header[..8] != *b"EFI PART" || word(12) != 92 || (word(24), word(28)) != (1, 0) {
+        return Ok(false);
+    }
+    let stored = word(16);
+    header[16..20].fill(0);
+    Ok(crc32fast::hash(&header) == stored)
+}
+
+/// Whether the first partition of the MBR is a protective one, as every GPT disk has it. UEFI 2.10 §5.2.3.
+fn is_protective_mbr(source: &SourceFile) -> Result<bool, ReadError> {
+    let mut mbr = [0; 512];
+    if source.len() < 512 {
+        return Ok(false);
+    }
+    super::read_file(source, 0, &mut mbr)?;
+    Ok(mbr[450] == 0xEE && mbr[510..] == [0x55, 0xAA])
 }
 
 impl Map for RawMap {

@@ -139,6 +139,11 @@ impl SourceFile {
         self.identity.size == 0
     }
 
+    /// Its permission bits; of what cannot be asked, only the owner's.
+    pub fn mode(&self) -> u32 {
+        self.file.metadata().map_or(0o600, |m| m.mode() & 0o777)
+    }
+
     /// State when it was opened.
     pub fn identity(&self) -> Identity {
         self.identity

@@ -5,15 +5,17 @@ use super::{ExportError, ExportOptions, Flush, Storage};
 use crate::disk::FileSpan;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a temporary name has behind the final one; the number of the writing process follows.
 const MARK: &str = ".drill-partial-";
+/// File systems that can let two files share blocks: XFS, btrfs, bcachefs, OCFS2 (`f_type`, see statfs(2)).
+const SHARES_BLOCKS: [u64; 4] = [0x5846_5342, 0x9123_683E, 0xCA45_1A4E, 0x7461_636F];
 /// Attempts to make the temporary file while other processes clear left-overs of the same name away.
 const ATTEMPTS: usize = 8;
 
@@ -55,7 +57,8 @@ pub(super) struct Partial {
 /// Refuse a final name that is taken, is a source, or cannot be one.
 pub(super) fn check_target(out: &Path, options: &ExportOptions) -> Result<(), ExportError> {
     let path = || out.to_path_buf();
-    if out.file_name().is_none() {
+    let as_folder = out.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if out.file_name().is_none() || as_folder {
         return Err(ExportError::Path { path: path(), reason: "wanted the name of a file".into() });
     }
     let folder = folder(out);
@@ -81,14 +84,27 @@ pub(super) fn check_target(out: &Path, options: &ExportOptions) -> Result<(), Ex
     Ok(())
 }
 
-/// Refuse a folder with less than `needed` bytes free.
-pub(super) fn check_space(out: &Path, needed: u64) -> Result<(), ExportError> {
+/// Refuse a folder with less space free than the bytes that must be stored. `overhead` counts only as far as it is less than those: tables grow
+/// with the data. Nothing is refused where blocks may be shared with a source, which takes no space; a disk that turns out full is an error then.
+pub(super) fn check_space(
+    out: &Path,
+    data: u64,
+    overhead: u64,
+    options: &ExportOptions,
+) -> Result<(), ExportError> {
     let folder = folder(out);
-    let stat = rustix::fs::statvfs(folder).map_err(|e| ExportError::Write {
+    let failed = |source: io::Error| ExportError::Write {
         doing: "looking for free space in",
         path: folder.to_path_buf(),
-        source: e.into(),
-    })?;
+        source,
+    };
+    let needed = data.saturating_add(overhead.min(data));
+    let dev = std::fs::metadata(folder).map_err(failed)?.dev();
+    let kind = rustix::fs::statfs(folder).map_err(|e| failed(e.into()))?.f_type;
+    if SHARES_BLOCKS.contains(&(kind as u64)) && options.protect.iter().any(|source| source.dev == dev) {
+        return Ok(());
+    }
+    let stat = rustix::fs::statvfs(folder).map_err(|e| failed(e.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free < needed {
         return Err(ExportError::Space { path: folder.to_path_buf(), needed, free });
@@ -131,9 +147,15 @@ fn temporary_files(out: &Path) -> Vec<PathBuf> {
     let prefix = temporary_prefix(out);
     let entries = std::fs::read_dir(folder(out)).into_iter().flatten().flatten();
     entries
-        .filter(|e| e.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()))
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_file()) && is_temporary(&e.file_name(), &prefix))
         .map(|e| e.path())
         .collect()
+}
+
+/// The prefix, and the number of a process behind it: nothing that a person would choose.
+fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
+    let number = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+    number.is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
 }
 
 /// The lock of a temporary file, or the reason that somebody else has it; nothing for what cannot be opened.
@@ -162,10 +184,14 @@ impl Partial {
         let path = folder(out).join(temporary_name(out));
         let failed = |doing, source| ExportError::Write { doing, path: path.clone(), source };
         for _ in 0..ATTEMPTS {
-            let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-            let file = Arc::new(opened.map_err(|e| failed("creating", e))?);
-            flock(&*file, FlockOperation::NonBlockingLockExclusive)
-                .map_err(|e| failed("locking", e.into()))?;
+            let mut how = OpenOptions::new();
+            how.read(true).write(true).create_new(true).mode(options.mode & 0o666 | 0o600);
+            let file = Arc::new(how.open(&path).map_err(|e| failed("creating", e))?);
+            // Waits: another export that looks for left-overs may hold it for a moment, and then removes it.
+            if let Err(e) = flock(&*file, FlockOperation::LockExclusive) {
+                let _ = std::fs::remove_file(&path);
+                return Err(failed("locking", e.into()));
+            }
             // Between making and locking it, another export to the same name may have taken it for a left-over.
             if file.metadata().is_ok_and(|m| m.nlink() == 0) {
                 continue;

@@ -3,7 +3,7 @@
 //! Bytes that lie in a file as they are stay out of memory: the kernel copies them, and shares the blocks where the file system can
 //! (`copy_file_range(2)`). Of those only the first bytes of each grain are looked at; a grain is read whole only when they are zero.
 
-use super::{ExportError, Progress, Sink, Storage};
+use super::{ExportError, Phase, Progress, Sink, Storage};
 use crate::disk::{Disk, ExtentKind, FileSpan, ReadError, SourceFile};
 use crate::units::ByteOffset;
 use std::io;
@@ -66,10 +66,11 @@ pub(super) fn pump(
         let fed = feeder.feed(disk, total, progress);
         let written = feeder.written;
         drop(full); // lets the writer come to its end
-        let drained = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")));
+        let lost = |_| Err(PumpError::Write(io::Error::other("the writing thread panicked")));
+        let drained = writer.join().unwrap_or_else(lost);
         match (fed, drained) {
             // A writer that failed is why the reader found the queue closed.
-            (_, Err(error)) => Err(PumpError::Write(error)),
+            (_, Err(error)) => Err(error),
             (Err(error), _) => Err(error),
             (Ok(()), Ok(())) => Ok(written),
         }
@@ -101,7 +102,7 @@ impl<'a> Feeder<'_, 'a> {
         while let Some(extent) = disk.next_extent(ByteOffset(at)).map_err(PumpError::Read)? {
             let end = at.saturating_add(extent.len.get());
             while extent.kind == ExtentKind::Data && at < end {
-                if progress(Progress { done, total }).is_break() {
+                if progress(Progress { done, total, phase: Phase::Copying }).is_break() {
                     return Err(PumpError::Cancelled);
                 }
                 // Windows end at multiples of their size, so pieces of one block meet in one window.
@@ -113,7 +114,7 @@ impl<'a> Feeder<'_, 'a> {
                 done = done.saturating_add(len);
             }
             at = end;
-            if progress(Progress { done, total }).is_break() {
+            if progress(Progress { done, total, phase: Phase::Copying }).is_break() {
                 return Err(PumpError::Cancelled);
             }
         }
@@ -208,20 +209,29 @@ impl<'a> Feeder<'_, 'a> {
 }
 
 /// The writing side.
-fn drain(out: &dyn Storage, to_write: &Receiver<Job<'_>>, empty: &SyncSender<Vec<u8>>) -> io::Result<()> {
+fn drain(
+    out: &dyn Storage,
+    to_write: &Receiver<Job<'_>>,
+    empty: &SyncSender<Vec<u8>>,
+) -> Result<(), PumpError> {
     let mut kernel_copies = true;
     let mut buf = Vec::new();
     for job in to_write {
         match job {
             Job::Copy { to, from } => {
-                kernel_copies = kernel_copies && out.copy_at(to, from)?;
+                kernel_copies = kernel_copies
+                    && out.copy_at(to, from).map_err(|e| match e.kind() {
+                        // Only the file that is read can end too early.
+                        io::ErrorKind::UnexpectedEof => read_error(from, from.at, e),
+                        _ => PumpError::Write(e),
+                    })?;
                 if !kernel_copies {
                     copy_through(out, to, from, &mut buf)?;
                 }
             }
             Job::Write { bytes, parts } => {
                 for (to, range) in parts {
-                    out.write_at(to, &bytes[range])?;
+                    out.write_at(to, &bytes[range]).map_err(PumpError::Write)?;
                 }
                 let _ = empty.try_send(bytes); // a buffer that finds no place is freed
             }
@@ -231,16 +241,21 @@ fn drain(out: &dyn Storage, to_write: &Receiver<Job<'_>>, empty: &SyncSender<Vec
 }
 
 /// A copy for file systems between which the kernel cannot.
-fn copy_through(out: &dyn Storage, to: u64, from: FileSpan<'_>, buf: &mut Vec<u8>) -> io::Result<()> {
+fn copy_through(out: &dyn Storage, to: u64, from: FileSpan<'_>, buf: &mut Vec<u8>) -> Result<(), PumpError> {
     let mut done = 0;
     while done < from.len {
         let n = (from.len - done).min(STEP);
         buf.resize(n as usize, 0);
-        from.file.read_exact_at(from.at + done, buf)?;
-        out.write_at(to + done, buf)?;
+        let at = from.at + done;
+        from.file.read_exact_at(at, buf).map_err(|e| read_error(from, at, e))?;
+        out.write_at(to + done, buf).map_err(PumpError::Write)?;
         done += n;
     }
     Ok(())
+}
+
+fn read_error(from: FileSpan<'_>, at: u64, source: io::Error) -> PumpError {
+    PumpError::Read(ReadError::Io { what: from.file.path().display().to_string(), at, source })
 }
 
 /// Whether `len` bytes of a span, at most a grain, from `skip` on are not all zero.
