@@ -266,3 +266,27 @@ fn a_file_that_may_not_be_read_is_an_error_that_names_it() {
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("secret.vhdx") && err.to_lowercase().contains("permission denied"), "{err}");
 }
+
+#[test]
+fn errors_are_json_when_json_was_asked_for_and_survive_a_full_or_closed_terminal() {
+    let dir = dir();
+    let (out, err) = expect(dir.path(), &["inspect", "missing.vhdx", "--json"], 1);
+    assert!(json(&out)["error"]["message"].as_str().unwrap().contains("missing.vhdx"), "{out}");
+    assert_eq!(json(&out)["error"]["exit"], 1, "{out}");
+    assert!(err.contains("missing.vhdx"), "people read standard error as before: {err}");
+    for redirected in ["2>/dev/full", "2>&-"] {
+        let script = format!("exec {} inspect missing.vhdx {redirected}", common::DRILL);
+        let ended = std::process::Command::new("sh").args(["-c", &script]).current_dir(dir.path()).status();
+        assert_eq!(ended.unwrap().code(), Some(1), "{redirected}");
+    }
+}
+
+#[test]
+fn a_capsule_that_is_there_already_is_found_before_the_work_begins() {
+    let dir = dir();
+    std::fs::write(dir.path().join("g1.vhd.drill-capsule"), b"precious").unwrap();
+    let (_, err) = expect(dir.path(), &["convert", &text(tiny()), "g1.vhd", "--to", "gen1"], 1);
+    assert!(err.contains("g1.vhd.drill-capsule exists already"), "{err}");
+    assert!(!dir.path().join("g1.vhd").exists());
+    assert_eq!(std::fs::read(dir.path().join("g1.vhd.drill-capsule")).unwrap(), b"precious");
+}

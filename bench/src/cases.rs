@@ -60,8 +60,7 @@ fn sparse(quick: bool, figure: Figure, cache: Cache) -> Case {
 
 /// A disk full of random data.
 fn dense(quick: bool, figure: Figure, cache: Cache, place: Place) -> Case {
-    // In memory the source, the result and all that runs must have room at once.
-    let len = if quick || place == Place::Memory { GIB } else { 4 * GIB };
+    let len = if quick { GIB } else { 4 * GIB };
     let (drill, qemu, cp) =
         (Contender::drill("vhd"), Contender::qemu("vpc", &["-W", "-m", "16"]), Contender::cp());
     let contenders = match figure {

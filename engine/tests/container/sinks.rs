@@ -1,7 +1,7 @@
 //! Every format we write: what was put in is what comes out, read by us and by `qemu-img`.
 
 use crate::bench::{Bench, bytes_at, content, noise, run, same, text};
-use engine::container::{ExportOptions, Format, OutFormat, export, open};
+use engine::container::{ExportOptions, Format, OutFormat, export, export_if, open};
 use engine::disk::{Geometry, Overlay, Write};
 use engine::units::{ByteLen, ByteOffset, MIB, SectorSize};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, proptest};
@@ -206,4 +206,72 @@ fn between_file_systems_that_do_not_copy_for_us_the_bytes_are_the_same() {
         &std::fs::read(&out).expect("the copy"),
         &std::fs::read(bench.path("disk.raw")).expect("the source"),
     );
+}
+
+#[test]
+fn a_source_that_is_touched_during_the_copy_gives_no_file() {
+    let bench = Bench::new();
+    let raw = bench.raw("disk.raw", 24);
+    let source = open(&raw, None).expect("a raw disk");
+    let options = ExportOptions::new([7; 16], 0);
+    let mut touch = |p: engine::container::Progress| {
+        if p.done > 0 {
+            crate::bench::patch(&raw, 20 * MIB, b"x");
+        }
+        ControlFlow::Continue(())
+    };
+    let still = || source.unchanged();
+    let ended = export_if(&*source.disk, &bench.path("out"), OutFormat::Raw, &options, &mut touch, &still);
+    let error = ended.expect_err("touched").to_string();
+    assert!(error.contains("disk.raw changed while it was in use"), "{error}");
+    assert_eq!(bench.files(), ["disk.raw"]);
+}
+
+#[test]
+fn a_source_that_is_cut_during_the_copy_is_called_by_its_name() {
+    let bench = Bench::new();
+    let raw = bench.path("disk.raw");
+    std::fs::write(&raw, noise(5, 24 << 20)).expect("a file");
+    let source = open(&raw, Some(Format::Raw)).expect("a raw disk");
+    let mut cut = |p: engine::container::Progress| {
+        if p.done > 0 {
+            std::fs::File::options().write(true).open(&raw).and_then(|f| f.set_len(MIB)).expect("cut");
+        }
+        ControlFlow::Continue(())
+    };
+    let ended =
+        export(&*source.disk, &bench.path("out"), OutFormat::Raw, &ExportOptions::new([7; 16], 0), &mut cut);
+    let error = ended.expect_err("cut").to_string();
+    assert!(error.contains("disk.raw") && error.starts_with("reading"), "{error}");
+    assert_eq!(bench.files(), ["disk.raw"]);
+}
+
+#[test]
+fn a_copy_is_no_more_readable_than_the_least_readable_file_behind_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let raw = bench.raw("disk.raw", 24);
+    for mode in [0o600, 0o640, 0o444] {
+        std::fs::set_permissions(&raw, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        let source = open(&raw, None).expect("a raw disk");
+        let options = ExportOptions { mode: source.mode(), ..ExportOptions::new([7; 16], 0) };
+        let out = bench.path("out");
+        export(&*source.disk, &out, OutFormat::Raw, &options, &mut go).expect("an export");
+        let found = std::fs::metadata(&out).expect("the copy").permissions().mode() & 0o777;
+        assert_eq!(found & !(mode | 0o600), 0, "source {mode:o}, copy {found:o}");
+        std::fs::remove_file(&out).expect("removed");
+    }
+}
+
+#[test]
+fn a_stray_signature_makes_no_disk_of_large_sectors() {
+    let bench = Bench::new();
+    let raw = bench.path("disk.img");
+    std::fs::File::create(&raw).and_then(|f| f.set_len(24 * MIB)).expect("room");
+    crate::bench::patch(&raw, 510, &[0x55, 0xAA]);
+    crate::bench::patch(&raw, 4096, b"EFI PART");
+    let found = open(&raw, None).expect("a raw disk");
+    assert_eq!(found.disk.geometry().sector, SectorSize::B512);
+    crate::bench::patch(&raw, 450, &[0xEE]);
+    assert_eq!(open(&raw, None).expect("a raw disk").disk.geometry().sector, SectorSize::B512, "no CRC");
 }
