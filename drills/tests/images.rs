@@ -394,3 +394,198 @@ fn a_missing_or_wrong_reader_is_not_the_images_fault() {
         assert_eq!(error.replace(&image.display().to_string(), "FILE"), expect);
     }
 }
+
+/// What a cut copy may be: refused, the same disk, or a disk with a note that says where it may lack something. Never another disk without a word.
+struct Cuts<'a> {
+    bench: &'a Bench,
+    /// What is opened.
+    image: &'a str,
+    /// What is cut.
+    file: &'a str,
+    refused: usize,
+    noted: usize,
+}
+
+impl Cuts<'_> {
+    /// Cut the file at many places.
+    #[track_caller]
+    fn sweep(bench: &Bench, image: &str, file: &str) -> (usize, usize) {
+        let whole = bench.opened(image);
+        let expected = content(&whole);
+        assert!(!whole.info.notes.iter().any(|n| n.contains("cut")), "{image}: {:?}", whole.info.notes);
+        drop(whole);
+        let bytes = std::fs::read(bench.path(file)).expect("a file");
+        let len = bytes.len() as u64;
+        let mut cuts = Cuts { bench, image, file, refused: 0, noted: 0 };
+        let near = [1, 2, 511, 512, 513, 4096, 65536, 65537, 200_000].map(|n| len.saturating_sub(n));
+        let parts = [1, 7, 11, 13, 15].map(|n| len / 16 * n + n);
+        for at in near.into_iter().chain(parts) {
+            cuts.at(at, &expected);
+        }
+        std::fs::write(bench.path(file), bytes).expect("a file");
+        (cuts.refused, cuts.noted)
+    }
+
+    #[track_caller]
+    fn at(&mut self, at: u64, expected: &[u8]) {
+        let (image, file) = (self.image, self.file);
+        let path = self.bench.path(file);
+        let bytes = std::fs::read(&path).expect("a file");
+        std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(at)).expect("a cut");
+        match open(&self.bench.path(image), None, &Gate::same_folder(), &self.bench.reader()) {
+            Err(_) => self.refused += 1,
+            Ok(found) if found.info.notes.iter().any(|n| n.contains("cut")) => self.noted += 1,
+            Ok(found) => {
+                let mut all = vec![0xA5; expected.len()];
+                // A compressed grain has a checksum: its cut is noticed when it is read.
+                match found.disk.read_at(ByteOffset(0), &mut all) {
+                    Ok(()) => assert!(all == expected, "{image}: {file} cut at {at} is another disk"),
+                    Err(_) => self.refused += 1,
+                }
+            }
+        }
+        std::fs::write(&path, bytes).expect("a file");
+    }
+}
+
+#[test]
+fn a_cut_qcow2_is_never_another_disk() {
+    let bench = Bench::new();
+    bench.raw("disk.raw");
+    for (n, (compressed, options)) in [
+        (false, "compat=1.1"),
+        (false, "compat=0.10"),
+        (false, "cluster_size=512"),
+        (false, "cluster_size=2M"),
+        (false, "extended_l2=on"),
+        (false, "preallocation=metadata"),
+        (true, "compat=1.1"),
+        (true, "compat=0.10"),
+        (true, "cluster_size=512"),
+        (true, "compression_type=zstd"),
+        (true, "extended_l2=on,cluster_size=128k"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let image = format!("image{n}");
+        let args = ["convert", "-f", "raw", "-O", "qcow2", "-o", options].into_iter();
+        let args = args.chain(compressed.then_some("-c")).chain(["disk.raw", &image]);
+        bench.qemu_img(args);
+        let (refused, noted) = Cuts::sweep(&bench, &image, &image);
+        // With clusters of 2 MiB the file ends 1 MiB behind the end of the disk: what is cut there is nobody's.
+        assert!(refused >= 5 && (compressed || noted == 0), "{options}: {refused} refused, {noted} noted");
+    }
+}
+
+#[test]
+fn a_cut_chain_is_never_another_disk() {
+    let bench = Bench::new();
+    chain(&bench);
+    for (file, expect) in [("top.qcow2", "refused"), ("middle.qcow2", "refused"), ("base.raw", "noted")] {
+        let (refused, noted) = Cuts::sweep(&bench, "top.qcow2", file);
+        let found = if expect == "noted" { noted } else { refused };
+        assert!(found >= 6, "{file}: {refused} refused, {noted} noted");
+    }
+}
+
+#[test]
+fn a_cut_vmdk_is_never_another_disk() {
+    let bench = Bench::new();
+    bench.raw("disk.raw");
+    for (kind, extent) in [
+        ("monolithicSparse", None),
+        ("monolithicFlat", Some("flat")),
+        ("twoGbMaxExtentSparse", Some("s001")),
+        ("twoGbMaxExtentFlat", Some("f001")),
+        ("streamOptimized", None),
+    ] {
+        let (image, options) = (format!("{kind}.image"), format!("subformat={kind}"));
+        bench.qemu_img(["convert", "-f", "raw", "-O", "vmdk", "-o", &options, "disk.raw", &image]);
+        let file = extent.map_or(image.clone(), |e| format!("{kind}-{e}.image"));
+        let (refused, noted) = Cuts::sweep(&bench, &image, &file);
+        assert!(refused >= 6 && noted == 0, "{kind}: {refused} refused, {noted} noted");
+    }
+    bench.qemu_img(["convert", "-f", "raw", "-O", "vmdk", "disk.raw", "base.vmdk"]);
+    bench.qemu_img(["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", "base.vmdk", "delta.vmdk"]);
+    bench.write("vmdk", "delta.vmdk", "write -q -P 0x33 1M 100k");
+    for file in ["delta.vmdk", "base.vmdk"] {
+        let (refused, noted) = Cuts::sweep(&bench, "delta.vmdk", file);
+        assert!(refused >= 6 && noted == 0, "{file}: {refused} refused, {noted} noted");
+    }
+}
+
+#[test]
+fn what_a_program_leaves_in_the_last_sector_is_noted() {
+    let bench = Bench::new();
+    bench.qemu_img(["create", "-q", "-f", "qcow2", "image", "1M"]);
+    bench.write("qcow2", "image", "write -q -c -P 7 0 64k");
+    let len = std::fs::metadata(bench.path("image")).expect("a file").len();
+    assert!(!len.is_multiple_of(512), "qemu-io fills the sector");
+    let found = bench.opened("image");
+    let lacks = 512 - len % 512;
+    let expect = format!(
+        "FILE: the last sector of compressed data lacks {lacks} bytes at the end of the file: some programs leave it so, and a copy that was cut \
+         there looks the same"
+    );
+    let image = bench.path("image").display().to_string();
+    let notes: Vec<String> = found.info.notes.iter().map(|n| n.replace(&image, "FILE")).collect();
+    assert_eq!(notes, ["read through QEMU's block layer", &expect]);
+    let mut byte = [0];
+    found.disk.read_at(ByteOffset(65535), &mut byte).expect("a readable disk");
+    assert_eq!(byte, [7]);
+}
+
+#[test]
+fn a_cut_file_is_refused_with_the_entry_that_leads_out_of_it() {
+    let bench = Bench::new();
+    bench.raw("disk.raw");
+    for (format, options, by, expect) in [
+        (
+            "qcow2",
+            vec!["-o", "compat=1.1"],
+            1,
+            "qcow2: L2 entry at 0x40a78: wanted a cluster within the file's 0xfffff bytes, found 0xf0000",
+        ),
+        (
+            "qcow2",
+            vec!["-o", "extended_l2=on"],
+            1,
+            "qcow2: L2 entry at 0x414f0: wanted a cluster within the file's 0xfffff bytes, found 0xf0000",
+        ),
+        // How long the data is, zlib knows.
+        ("qcow2", vec!["-c"], 512, "qcow2: L2 entry at 0x40a78: wanted compressed data within the file's "),
+        (
+            "qcow2",
+            vec!["-o", "preallocation=metadata"],
+            MIB,
+            "qcow2: L2 entry at 0x40a00: wanted a cluster within the file's 0x1450000 bytes, found 0x1450000",
+        ),
+        (
+            "vmdk",
+            vec![],
+            1,
+            "VMDK: VMDK grain table entry at 0x3b3c: wanted a grain within the file's 0xbffff bytes, found 0xb0000",
+        ),
+        (
+            "vmdk",
+            vec!["-o", "subformat=streamOptimized"],
+            MIB / 8,
+            "VMDK: VMDK grain table entry at 0x38c8: wanted a grain within the file's ",
+        ),
+    ] {
+        let path = bench.path("image");
+        bench.qemu_img(
+            ["convert", "-f", "raw", "-O", format]
+                .into_iter()
+                .chain(options.clone())
+                .chain(["disk.raw", "image"]),
+        );
+        let len = std::fs::metadata(&path).expect("a file").len();
+        std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(len - by)).expect("a cut");
+        let error = open(&path, None, &Gate::same_folder(), &bench.reader()).expect_err("cut");
+        let shown = error.to_string();
+        assert!(shown.starts_with(&format!("{}: {expect}", path.display())), "{options:?}: {shown}");
+        assert!(error.next().contains("was not copied whole"), "{}", error.next());
+    }
+}

@@ -3,7 +3,7 @@
 use super::graph::{self, Graph};
 use super::{names, vmdk};
 use engine::container::gate::CHAIN_MAX;
-use engine::container::qcow2::{Backing, facts};
+use engine::container::qcow2::{Backing, check_whole, facts};
 use engine::container::vmdk::EXTENTS_MAX;
 use engine::container::{Format, Gate, Layout, OpenError, ParentInfo, detect};
 use engine::disk::SourceFile;
@@ -26,16 +26,18 @@ pub(super) struct Plan {
     pub file_len: u64,
     /// What the image lies on, nearest first.
     pub below: Vec<ParentInfo>,
+    /// What is unusual about the files, in words.
+    pub notes: Vec<String>,
 }
 
 /// Find everything that makes up the disk in `source`.
 pub(super) fn plan(source: Arc<SourceFile>, format: Format, gate: &Gate) -> Result<Plan, OpenError> {
-    let mut chain = Chain { gate, graph: Graph::new(), seen: Vec::new() };
+    let mut chain = Chain { gate, graph: Graph::new(), seen: Vec::new(), notes: Vec::new() };
     let file_len = source.len();
     let layer = chain.layer(source, format)?;
     chain.graph.serve(layer.node);
     let Layer { layout, len, block_size, below, .. } = layer;
-    Ok(Plan { graph: chain.graph, layout, len, block_size, file_len, below })
+    Ok(Plan { graph: chain.graph, layout, len, block_size, file_len, below, notes: chain.notes })
 }
 
 /// One image of a chain.
@@ -53,6 +55,8 @@ pub(super) struct Chain<'a> {
     pub graph: Graph,
     /// Device and inode of each image so far.
     seen: Vec<(u64, u64)>,
+    /// What is unusual about them.
+    notes: Vec<String>,
 }
 
 impl Chain<'_> {
@@ -112,6 +116,8 @@ impl Chain<'_> {
 
     fn qcow2(&mut self, source: &Arc<SourceFile>) -> Result<Layer, OpenError> {
         let facts = facts(source)?;
+        // QEMU would take what a cut file lacks for zeros.
+        self.notes.extend(check_whole(source)?);
         let file = self.file(source)?;
         let mut below = Vec::new();
         let under = match &facts.backing {
@@ -119,6 +125,13 @@ impl Chain<'_> {
             Some(backing) => {
                 let found = names::open(self.gate, source, "backing file", &backing.name)?;
                 let format = backing_format(source, backing, &found)?;
+                if format == Format::Raw && found.len() < facts.len.get() {
+                    self.notes.push(format!(
+                        "{}: {} bytes shorter than the disk on top of it, which reads zeros there: a copy that was cut looks the same",
+                        found.path().display(),
+                        facts.len.get().saturating_sub(found.len())
+                    ));
+                }
                 Some(self.below(found, format, &mut below)?)
             }
         };

@@ -126,6 +126,7 @@ pub fn open_foreign(
         true => "read through QEMU's block layer".into(),
         false => "read through QEMU's block layer, which this kernel cannot confine (no Landlock)".into(),
     });
+    info.notes.extend(plan.notes);
     let sources = plan.graph.files().to_vec();
     let disk = ForeignDisk::new(geometry, client, sandbox, plan.graph);
     info.allocated = disk.stored_bytes().map_err(|source| OpenError::Damaged {

@@ -3,7 +3,9 @@
 use super::chain::{Chain, Layer, refused};
 use super::graph::{self, path_of};
 use super::names;
-use engine::container::vmdk::{Access, Descriptor, Extent, ExtentKind, VmdkFacts, extent_facts, facts};
+use engine::container::vmdk::{
+    Access, Descriptor, Extent, ExtentKind, VmdkFacts, check_whole, extent_facts, facts,
+};
 use engine::container::{Format, Layout, OpenError, detect};
 use engine::disk::{ReadError, SourceFile};
 use engine::units::SectorSize;
@@ -17,6 +19,8 @@ pub(super) fn layer(chain: &mut Chain<'_>, source: &Arc<SourceFile>) -> Result<L
     let facts = facts(source)?;
     let (mut node, block_size, layout) = match &facts {
         VmdkFacts::Sparse(header, _) => {
+            // QEMU would take what a cut file lacks for zeros.
+            check_whole(source, header)?;
             let node = graph::format("vmdk", chain.file(source)?, None);
             (node, Some(header.grain), Layout::Dynamic)
         }
@@ -51,6 +55,7 @@ fn split(
                 let wanted = format!("{} sectors, as the descriptor says", extent.sectors);
                 return Err(damaged(&file, "VMDK extent", 12, wanted, header.sectors));
             }
+            check_whole(&file, &header)?;
             grain = grain.or(Some(header.grain));
         }
         files.push(file);

@@ -3,7 +3,8 @@
 use crate::bench::{Bench, check_extents, content, opened, patch, run, same, text};
 use engine::container::open;
 use engine::container::qcow2::open_child;
-use engine::units::MIB;
+use engine::disk::{Disk, Extent, ExtentKind};
+use engine::units::{ByteOffset, MIB};
 
 #[track_caller]
 fn check(options: &str, size: &str, writes: &[&str]) {
@@ -99,4 +100,79 @@ fn memory_for_a_file_of_many_clusters_has_a_bound() {
         assert_eq!(found.is_some(), expect.is_some(), "{len:#x}: {found:?}");
         assert!(found.unwrap_or_default().contains(expect.unwrap_or_default()));
     }
+}
+
+/// The extents of a whole disk.
+fn extents(disk: &dyn Disk) -> Vec<Extent> {
+    let (mut at, mut all) = (0, Vec::new());
+    while let Some(extent) = disk.next_extent(ByteOffset(at)).expect("an extent") {
+        at += extent.len.get();
+        all.push(extent);
+    }
+    assert_eq!(at, disk.geometry().len.get());
+    all
+}
+
+#[test]
+fn clusters_in_one_piece_are_one_answer() {
+    let bench = Bench::new();
+    let path = bench.path("room.qcow2");
+    // 65,536 clusters in 8 tables; each table takes a cluster between them.
+    run("qemu-img", ["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", text(&path), "4G"]);
+    let found = extents(&*opened(&path).disk);
+    assert!(found.len() <= 8 * 8 + 8 && found.iter().all(|e| e.kind != ExtentKind::Data), "{}", found.len());
+    // Stored, zeros that were written, stored elsewhere, absent.
+    let path = bench.path("runs.qcow2");
+    run("qemu-img", ["create", "-q", "-f", "qcow2", text(&path), "8M"]);
+    for write in ["write -P 1 0 1M", "write -P 3 3M 64k", "write -z 1M 1M", "write -P 2 2M 1M"] {
+        run("qemu-io", ["-f", "qcow2", "-c", write, text(&path)]);
+    }
+    let found = opened(&path).disk;
+    let spans: Vec<Option<u64>> = [0, MIB, 2 * MIB, 3 * MIB, 4 * MIB]
+        .map(|at| found.span_at(ByteOffset(at), 4 * MIB).expect("a span").map(|s| s.len))
+        .into();
+    assert_eq!(spans, [Some(MIB), None, Some(MIB), Some(65536), None]);
+}
+
+#[test]
+fn tables_that_are_holes_of_the_file_are_not_read() {
+    const TABLES: u64 = 131_072;
+    const CLUSTER: u64 = 65536;
+    let bench = Bench::new();
+    let path = bench.path("holes.qcow2");
+    run("qemu-img", ["create", "-q", "-f", "qcow2", text(&path), "1M"]);
+    let l1_at = 0x10_0000u64;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file of ours");
+    file.set_len(l1_at + MIB + TABLES * CLUSTER).expect("room");
+    patch(&path, 24, &(64u64 << 40).to_be_bytes());
+    patch(&path, 36, &(TABLES as u32).to_be_bytes());
+    patch(&path, 40, &l1_at.to_be_bytes());
+    let l1: Vec<u8> = (0..TABLES).flat_map(|i| (l1_at + MIB + i * CLUSTER).to_be_bytes()).collect();
+    patch(&path, l1_at, &l1);
+    let found = opened(&path);
+    let all = extents(&*found.disk);
+    assert_eq!((all.len(), all[0].kind), (1, ExtentKind::Hole));
+    assert_eq!(found.info.allocated.get(), 0);
+}
+
+#[test]
+fn a_cut_file_is_refused_wherever_the_disk_needs_it() {
+    let bench = Bench::new();
+    let path = bench.path("cut.qcow2");
+    // The last cluster of the disk has 512 bytes of it.
+    run("qemu-img", ["create", "-q", "-f", "qcow2", text(&path), "66048"]);
+    run("qemu-io", ["-f", "qcow2", "-c", "write -P 1 0 66048", text(&path)]);
+    let len = std::fs::metadata(&path).expect("a file").len();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file of ours");
+    // The cluster as far as the disk goes, then a byte less.
+    file.set_len(len - 65536 + 512).expect("a cut");
+    same(&content(&*opened(&path).disk), &[1; 66048]);
+    file.set_len(len - 65536 + 511).expect("a cut");
+    let error = open(&path, None).expect_err("a byte is missing").to_string();
+    let expect = format!(
+        "qcow2: L2 entry at 0x40008: wanted a cluster within the file's {:#x} bytes, found {:#x}",
+        len - 65536 + 511,
+        len - 65536
+    );
+    assert!(error.ends_with(&expect), "{error}");
 }

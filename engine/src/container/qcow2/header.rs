@@ -1,5 +1,6 @@
 //! The header. QEMU `docs/interop/qcow2.txt`, "Header".
 
+use super::ZERO;
 use crate::container::{corrupt, read_file};
 use crate::disk::{ReadError, SourceFile};
 use zerocopy::big_endian::{U32, U64};
@@ -43,13 +44,15 @@ const _: () = assert!(size_of::<RawHeader>() == 72);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub version: u32,
-    cluster_bits: u32,
+    pub cluster_bits: u32,
     pub len: u64,
     pub l1_at: u64,
     /// Entries of the L1 table.
     pub l1_len: usize,
     /// Where the name of the backing file lies, and its bytes; nothing without one.
     pub backing: Option<(u64, usize)>,
+    /// Entries of L2 tables have 16 bytes.
+    pub extended: bool,
     /// Where the header extensions begin.
     pub extensions_at: u64,
     /// A feature that nobody reads, in words.
@@ -62,6 +65,21 @@ impl Header {
     /// Bytes of a cluster: 512 to 2 MiB.
     pub(super) fn cluster_size(&self) -> u64 {
         1 << self.cluster_bits
+    }
+
+    /// Bytes of an entry of an L2 table.
+    pub(super) fn entry_size(&self) -> u64 {
+        if self.extended { 16 } else { 8 }
+    }
+
+    /// Entries of an L2 table.
+    pub(super) fn per_table(&self) -> u64 {
+        self.cluster_size() / self.entry_size()
+    }
+
+    /// The bit of an entry that says that the cluster reads as zeros; none before version 3, none in an extended entry.
+    pub(super) fn zero_flag(&self) -> u64 {
+        if self.version >= 3 && !self.extended { ZERO } else { 0 }
     }
 }
 
@@ -141,6 +159,7 @@ pub(super) fn read_header(source: &SourceFile) -> Result<Header, ReadError> {
         l1_at: raw.l1_at.get(),
         l1_len: needed as usize, // at most L1_BYTES_MAX / 8; more entries describe nothing
         backing: (backing_at != 0 && backing_len != 0).then_some((backing_at, backing_len)),
+        extended: incompatible & EXTENDED_L2 != 0,
         extensions_at,
         refused_feature,
         foreign_feature,

@@ -7,6 +7,7 @@
 mod facts;
 mod header;
 mod used;
+mod walk;
 mod write;
 
 pub(super) use write::Qcow2Writer;
@@ -15,13 +16,16 @@ pub use facts::{Backing, Qcow2Facts, facts};
 
 use self::header::{Header, read_header};
 use self::used::{CLUSTERS_MAX, Used};
+use self::walk::Entry;
 use super::mapped::{Map, Mapped, Place};
 use super::view::FileView;
-use super::{ContainerInfo, Format, Layout, OpenError, Opened, corrupt, damaged, read_file, refused};
+use super::{ContainerInfo, Format, Layout, OpenError, Opened, corrupt, damaged, refused};
+use crate::disk::file::Stored;
 use crate::disk::{DiskRef, Geometry, ReadError, SourceFile};
 use crate::units::{ByteLen, SectorSize};
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Host offset in an L1 or L2 entry: bits 9..=55.
 const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
@@ -30,6 +34,8 @@ const COPIED: u64 = 1 << 63;
 const COMPRESSED: u64 = 1 << 62;
 /// Reads as zeros; version 3 only.
 const ZERO: u64 = 1;
+/// Most entries that are looked at for one answer, beyond the first: a table may have 262,144 of them.
+const RUN_MAX: usize = 1023;
 
 /// Open the writable child of a drill on top of the disk it was made for.
 ///
@@ -42,6 +48,24 @@ pub fn open_child(path: &Path, backing: DiskRef) -> Result<DiskRef, OpenError> {
     let source = Arc::new(SourceFile::open(path)?);
     let sector = backing.geometry().sector;
     open_with(&source, Some(backing), sector).map(|opened| opened.disk)
+}
+
+/// That the file holds everything its tables point to, whatever its kind: compressed or not, on a backing file or not. To be asked before QEMU's
+/// block layer reads it, which takes what a cut file lacks for zeros. The answer is a note where a cut could not be told from what QEMU writes.
+///
+/// # Errors
+/// [`OpenError::Damaged`] with the first entry of a table that leads out of the file.
+pub fn check_whole(source: &Arc<SourceFile>) -> Result<Option<String>, OpenError> {
+    let bad = damaged(source, Format::Qcow2);
+    let header = read_header(source).map_err(&bad)?;
+    let lacks = walk::check(source, &FileView::plain(source.clone()), &header).map_err(&bad)?;
+    Ok((lacks > 0).then(|| {
+        format!(
+            "{}: the last sector of compressed data lacks {lacks} bytes at the end of the file: some programs leave it so, and a copy that was cut \
+             there looks the same",
+            source.path().display()
+        )
+    }))
 }
 
 /// Make an empty child: a disk of `geometry` of which everything still shows the base. Its base is named by whoever opens it, never in the file.
@@ -126,102 +150,114 @@ struct Qcow2Map {
     geometry: Geometry,
     /// Offset of each L2 table, 0 for none.
     l1: Vec<u64>,
-    /// The L2 table looked at last, by its index in `l1`.
-    l2: Mutex<Option<(usize, Vec<u64>)>>,
+    /// The L2 table looked at last.
+    l2: Mutex<Option<Table>>,
+}
+
+/// An L2 table in memory.
+#[derive(Debug)]
+struct Table {
+    /// Its index in the L1 table.
+    index: usize,
+    /// Nothing for one that is a hole of the file: all of it is zeros.
+    entries: Vec<u64>,
 }
 
 impl Qcow2Map {
     fn open(source: &Arc<SourceFile>, header: Header, geometry: Geometry) -> Result<Qcow2Map, ReadError> {
-        let mut bytes = vec![0; header.l1_len * 8]; // bounded by `read_header`
-        read_file(source, header.l1_at, &mut bytes)?;
-        let mut l1 = Vec::with_capacity(header.l1_len);
-        for (i, entry) in (0u64..).zip(be64(&bytes)) {
-            let at = header.l1_at + i * 8;
-            if entry & !(OFFSET_MASK | COPIED) != 0 || entry & OFFSET_MASK & (header.cluster_size() - 1) != 0
-            {
-                return Err(corrupt("L1 entry", at, "an offset of whole clusters", format!("{entry:#x}")));
-            }
-            let table = entry & OFFSET_MASK;
-            if table != 0 && table.checked_add(header.cluster_size()).is_none_or(|end| end > source.len()) {
-                let wanted = format!("a table within the file's {:#x} bytes", source.len());
-                return Err(corrupt("L1 entry", at, wanted, format!("{table:#x}")));
-            }
-            l1.push(table);
-        }
+        let l1 = walk::read_l1(source, &header)?;
         let view = FileView::plain(source.clone());
         Ok(Qcow2Map { view, header, geometry, l1, l2: Mutex::new(None) })
     }
 
     /// Look at every entry once. Returns the bytes of the disk that are stored, or nothing at the first compressed cluster.
     fn check(&self, mut used: Used) -> Result<Option<u64>, ReadError> {
-        let mut stored = 0u64;
-        for (i, table_at) in self.l1.iter().enumerate().filter(|(_, at)| **at != 0) {
+        for (i, table_at) in (0u64..).zip(&self.l1).filter(|(_, at)| **at != 0) {
             if !used.take(*table_at) {
-                return Err(corrupt(
-                    "L1 entry",
-                    self.header.l1_at + i as u64 * 8,
-                    "a table of its own",
-                    "one used twice",
-                ));
-            }
-            for (j, entry) in (0u64..).zip(self.read_l2(*table_at)?) {
-                if entry & COMPRESSED != 0 {
-                    return Ok(None);
-                }
-                if let Cluster::Stored(at) = self.decode(entry, table_at + j * 8)? {
-                    if !used.take(at) {
-                        let found = format!("{at:#x}, already taken");
-                        return Err(corrupt("L2 entry", table_at + j * 8, "a cluster of its own", found));
-                    }
-                    stored = stored.saturating_add(self.header.cluster_size());
-                }
+                let at = self.header.l1_at + i * 8;
+                return Err(corrupt("L1 entry", at, "a table of its own", "one used twice"));
             }
         }
-        Ok(Some(stored.min(self.header.len)))
+        let (mut stored, mut compressed) = (0u64, false);
+        walk::entries(&self.view, &self.header, &self.l1, |entry| {
+            if entry.word & COMPRESSED != 0 {
+                compressed = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Cluster::Stored(at) = self.decode(entry)? {
+                if !used.take(at) {
+                    let found = format!("{at:#x}, already taken");
+                    return Err(corrupt("L2 entry", entry.at, "a cluster of its own", found));
+                }
+                stored = stored.saturating_add(self.header.cluster_size());
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((!compressed).then(|| stored.min(self.header.len)))
     }
 
-    fn read_l2(&self, at: u64) -> Result<Vec<u64>, ReadError> {
-        let mut bytes = vec![0; self.header.cluster_size() as usize]; // at most 2 MiB
-        self.view.read(at, &mut bytes)?;
-        Ok(be64(&bytes).collect())
-    }
-
-    fn decode(&self, entry: u64, at: u64) -> Result<Cluster, ReadError> {
-        if entry & COMPRESSED != 0 {
-            return Err(corrupt("L2 entry", at, "an uncompressed cluster", "a compressed one"));
+    fn decode(&self, entry: Entry) -> Result<Cluster, ReadError> {
+        let word = entry.word;
+        if word & COMPRESSED != 0 {
+            return Err(corrupt("L2 entry", entry.at, "an uncompressed cluster", "a compressed one"));
         }
-        let flags = if self.header.version >= 3 { ZERO } else { 0 };
-        if entry & !(OFFSET_MASK | COPIED | flags) != 0 {
-            return Err(corrupt("L2 entry", at, "reserved bits of zero", format!("{entry:#x}")));
+        let zero = self.header.zero_flag();
+        if word & !(OFFSET_MASK | COPIED | zero) != 0 {
+            return Err(corrupt("L2 entry", entry.at, "reserved bits of zero", format!("{word:#x}")));
         }
-        if entry & flags != 0 {
+        if word & zero != 0 {
             return Ok(Cluster::Zero);
         }
-        let data = entry & OFFSET_MASK;
+        let data = word & OFFSET_MASK;
         if data == 0 {
             return Ok(Cluster::Absent);
         }
-        let size = self.header.cluster_size();
-        // QEMU ends the file where the last cluster's bytes end, which may be within the cluster; not before its begin.
-        if !data.is_multiple_of(size) || data >= self.view.len() {
-            let wanted = format!("a cluster within the file's {:#x} bytes", self.view.len());
-            return Err(corrupt("L2 entry", at, wanted, format!("{data:#x}")));
-        }
+        walk::check_cluster(&self.header, self.view.len(), entry, data, self.header.cluster_size())?;
         Ok(Cluster::Stored(data))
     }
 
-    fn cluster(&self, index: u64) -> Result<Cluster, ReadError> {
-        let per_table = self.header.cluster_size() / 8;
+    /// What the tables say about the cluster `index` and how many from it on are like it, those stored in one piece of the file: at least 1,
+    /// perhaps not all.
+    fn run(&self, index: u64) -> Result<(Cluster, u64), ReadError> {
+        let per_table = self.header.per_table();
         let (i, j) = ((index / per_table) as usize, index % per_table);
+        let left = per_table - j;
         let Some(table_at) = self.l1.get(i).copied().filter(|at| *at != 0) else {
-            return Ok(Cluster::Absent);
+            return Ok((Cluster::Absent, left));
         };
-        let mut cached = self.l2.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !matches!(&*cached, Some((held, _)) if *held == i) {
-            *cached = Some((i, self.read_l2(table_at)?));
+        let mut cached = self.l2.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = match &mut *cached {
+            Some(table) if table.index == i => table,
+            other => other.insert(Table { index: i, entries: self.read_unless_hole(table_at)? }),
+        };
+        if table.entries.is_empty() {
+            return Ok((Cluster::Absent, left));
         }
-        let entry = cached.as_ref().and_then(|(_, table)| table.get(j as usize)).copied().unwrap_or_default();
-        self.decode(entry, table_at + j * 8)
+        let mut clusters = (j..).zip(table.entries.get(j as usize..).unwrap_or_default()).map(|(j, word)| {
+            let disk_at = (index - index % per_table + j) * self.header.cluster_size();
+            self.decode(Entry { at: table_at + j * 8, disk_at, word: *word, subclusters: None })
+        });
+        let first = clusters.next().unwrap_or(Ok(Cluster::Absent))?;
+        // An entry that is damaged ends the run: the error is for who reads that cluster.
+        let like = (1u64..)
+            .zip(clusters.take(RUN_MAX))
+            .take_while(|(n, next)| match (first, next) {
+                (Cluster::Stored(from), Ok(Cluster::Stored(at))) => {
+                    n.checked_mul(self.header.cluster_size()).and_then(|len| from.checked_add(len))
+                        == Some(*at)
+                }
+                (first, Ok(next)) => first == *next,
+                (_, Err(_)) => false,
+            })
+            .count();
+        Ok((first, 1 + like as u64))
+    }
+
+    fn read_unless_hole(&self, table_at: u64) -> Result<Vec<u64>, ReadError> {
+        match self.view.stored(table_at)? {
+            (Stored::Hole, len) if len >= self.header.cluster_size() => Ok(Vec::new()),
+            _ => walk::read_table(&self.view, &self.header, table_at),
+        }
     }
 }
 
@@ -237,20 +273,16 @@ impl Map for Qcow2Map {
     fn place(&self, at: u64) -> Result<(Place, u64), ReadError> {
         let size = self.header.cluster_size();
         let skip = at % size;
-        Ok(match self.cluster(at / size)? {
-            // What the file lacks of its last cluster reads as zeros.
-            Cluster::Stored(data) => match self.view.len().saturating_sub(data).min(size).checked_sub(skip) {
-                Some(stored) if stored > 0 => (Place::Stored(data + skip), stored),
-                _ => (Place::Zero, size - skip),
-            },
-            Cluster::Zero => (Place::Zero, size - skip),
-            Cluster::Absent => {
-                // A missing L2 table stands for all its clusters.
-                let per_table = size * (size / 8);
-                let absent = self.l1.get((at / per_table) as usize).is_none_or(|table| *table == 0);
-                let span = if absent { per_table } else { size };
-                (Place::Absent, span - at % span)
+        let (cluster, count) = self.run(at / size)?;
+        let len = count * size - skip; // at most a table's
+        Ok(match cluster {
+            // The file may end with the disk, within the last cluster.
+            Cluster::Stored(data) => {
+                let from = data + skip;
+                (Place::Stored(from), len.min(self.view.len().saturating_sub(from)).max(1))
             }
+            Cluster::Zero => (Place::Zero, len),
+            Cluster::Absent => (Place::Absent, len),
         })
     }
 }

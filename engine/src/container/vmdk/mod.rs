@@ -8,12 +8,15 @@
 
 mod descriptor;
 mod sparse;
+mod walk;
 
 pub use descriptor::{Access, Descriptor, EXTENTS_MAX, Extent, ExtentKind, MAGIC as DESCRIPTOR_MAGIC};
 pub use sparse::{MAGIC as SPARSE_MAGIC, SparseHeader};
 
+use super::view::FileView;
 use super::{Format, OpenError, corrupt, damaged, read_file, refused};
 use crate::disk::{ReadError, SourceFile};
+use std::sync::Arc;
 
 /// Longest descriptor that is read, in bytes; QEMU reads no more either (`vmdk_read_desc` in `block/vmdk.c`).
 const DESCRIPTOR_BYTES_MAX: u64 = 1 << 20;
@@ -84,6 +87,15 @@ pub fn facts(source: &SourceFile) -> Result<VmdkFacts, OpenError> {
 /// [`OpenError::Damaged`] when it is none.
 pub fn extent_facts(source: &SourceFile) -> Result<SparseHeader, OpenError> {
     SparseHeader::read(source).map_err(damaged(source, Format::Vmdk))
+}
+
+/// That a sparse extent holds every grain that its tables point to. To be asked before QEMU's block layer reads it, which takes what a cut file
+/// lacks for zeros.
+///
+/// # Errors
+/// [`OpenError::Damaged`] with the first entry of a table that leads out of the file.
+pub fn check_whole(source: &Arc<SourceFile>, header: &SparseHeader) -> Result<(), OpenError> {
+    walk::check(&FileView::plain(source.clone()), header).map_err(damaged(source, Format::Vmdk))
 }
 
 /// A descriptor's text: what stands before the first NUL.

@@ -15,6 +15,11 @@ const TABLE_ENTRIES_MAX: u32 = 512;
 /// Deflate, the only compression there is.
 const DEFLATE: u16 = 1;
 
+/// "gdOffset" of a stream whose grain directory comes last (`GD_AT_END`).
+const DIRECTORY_AT_END: u64 = u64::MAX;
+/// Flag: an entry of 1 in a grain table is a grain of zeros ("zeroed-grain GTE").
+const ZERO_GRAINS: u32 = 1 << 2;
+
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawHeader {
@@ -44,6 +49,12 @@ pub struct SparseHeader {
     pub grain: u64,
     /// Whether its grains are compressed.
     pub compressed: bool,
+    /// Where its grain directory lies; none in the header of a stream that has it at its end, before a footer.
+    pub(super) directory_at: Option<u64>,
+    /// Entries of a grain table.
+    pub(super) table_entries: u64,
+    /// Entry of a grain table that stands for a grain of zeros, if one does.
+    pub(super) zero_entry: Option<u32>,
     /// Where its descriptor lies, and the bytes set aside for it.
     pub descriptor: Option<(u64, u64)>,
 }
@@ -91,6 +102,23 @@ impl SparseHeader {
                 return bad("descriptor", 28, "at most 1 MiB within the file", found);
             }
         };
-        Ok(SparseHeader { sectors, grain: grain * SECTOR, compressed: compression == DEFLATE, descriptor })
+        let directory_at = match raw.directory_at.get() {
+            DIRECTORY_AT_END => None,
+            sector => match bytes_of(sector) {
+                Some(at) => Some(at),
+                None => {
+                    return bad("grain directory", 56, "a sector of the file", format!("sector {sector}"));
+                }
+            },
+        };
+        Ok(SparseHeader {
+            sectors,
+            grain: grain * SECTOR,
+            compressed: compression == DEFLATE,
+            directory_at,
+            table_entries: u64::from(entries),
+            zero_entry: (raw.flags.get() & ZERO_GRAINS != 0).then_some(1),
+            descriptor,
+        })
     }
 }
