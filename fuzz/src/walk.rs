@@ -49,8 +49,9 @@ pub fn visit(path: &Path, format: Format, seed: u64) -> bool {
 
 /// What is said of a qcow2 that QEMU must read. Looked at whether it was opened or not.
 fn qcow2_facts(path: &Path) -> Option<Qcow2Facts> {
-    let source = SourceFile::open(path).expect("a file of ours");
+    let source = SourceFile::open(path).map(std::sync::Arc::new).expect("a file of ours");
     let facts = qcow2::facts(&source).ok()?;
+    let _ = qcow2::check_whole(&source);
     let len = facts.len.get();
     assert!(len > 0 && len % 512 == 0 && facts.cluster_size.is_power_of_two());
     assert!(facts.backing.iter().all(|b| !b.name.is_empty() && b.name.len() <= NAME_MAX), "{facts:?}");
@@ -59,8 +60,9 @@ fn qcow2_facts(path: &Path) -> Option<Qcow2Facts> {
 
 /// A VMDK is never opened here; its words are only read.
 fn check_vmdk(path: &Path) -> bool {
-    let source = SourceFile::open(path).expect("a file of ours");
+    let source = SourceFile::open(path).map(std::sync::Arc::new).expect("a file of ours");
     if let Ok(header) = vmdk::extent_facts(&source) {
+        let _ = vmdk::check_whole(&source, &header);
         assert!(header.sectors > 0 && header.grain.is_power_of_two());
     }
     let Ok(facts) = vmdk::facts(&source) else { return false };
