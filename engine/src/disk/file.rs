@@ -197,6 +197,14 @@ impl SourceFile {
         self.file.read_exact_at(buf, at)
     }
 
+    /// Whether the byte at `at` is in memory already, as far as the kernel tells without waiting; `false` where it cannot tell.
+    pub fn is_cached(&self, at: u64) -> bool {
+        let mut byte = [0];
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        let read = rustix::io::preadv2(&self.file, &mut [io::IoSliceMut::new(&mut byte)], at, flags);
+        matches!(read, Ok(1))
+    }
+
     /// Tell the kernel that these bytes will be read soon. Only a hint: nothing waits, nothing can fail.
     pub fn will_need(&self, at: u64, len: u64) {
         if let Some(len) = NonZeroU64::new(len) {

@@ -202,7 +202,11 @@ impl<'a> Feeder<'_, 'a> {
         };
         // In pieces, so that not each window costs a call.
         if wanted.saturating_sub(from) >= AHEAD / 2 || from == span.at {
-            span.file.will_need(from, wanted.saturating_sub(from));
+            // The kernel looks at each page of what it is asked for: not worth it for what is in memory.
+            let cached = [from, from + (wanted - from) / 2, wanted.saturating_sub(1)];
+            if !cached.into_iter().all(|at| span.file.is_cached(at)) {
+                span.file.will_need(from, wanted.saturating_sub(from));
+            }
             self.ahead = Some((span.file, wanted));
         }
     }
