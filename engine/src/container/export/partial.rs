@@ -51,6 +51,8 @@ pub(super) struct Partial {
     out: PathBuf,
     options: ExportOptions,
     pacer: Option<Pacer>,
+    /// The file system can let two files share blocks.
+    shares: bool,
     named: Mutex<bool>,
 }
 
@@ -200,8 +202,10 @@ impl Partial {
                 Flush::Durable => Some(Pacer::start(file.clone()).map_err(|e| failed("flushing", e))?),
                 Flush::Never => None,
             };
+            let shares =
+                rustix::fs::fstatfs(&*file).is_ok_and(|fs| SHARES_BLOCKS.contains(&(fs.f_type as u64)));
             let (out, options) = (out.to_path_buf(), options.clone());
-            return Ok(Partial { file, path, out, options, pacer, named: Mutex::new(false) });
+            return Ok(Partial { file, path, out, options, pacer, shares, named: Mutex::new(false) });
         }
         Err(failed("creating", io::Error::other("other exports to the same name keep removing it")))
     }
@@ -280,6 +284,9 @@ impl Storage for Partial {
     }
 
     fn copy_at(&self, at: u64, from: FileSpan<'_>) -> io::Result<bool> {
+        if !self.shares {
+            return Ok(false); // the kernel would copy page by page
+        }
         let (mut source, mut target) = (from.at, at);
         let end = from.at.saturating_add(from.len);
         while source < end {

@@ -1,15 +1,17 @@
-//! Read and write at the same time: one thread finds data and places it, another puts it there.
+//! Read and write at the same time: one thread finds data and places it, others put it there.
 //!
-//! Bytes that lie in a file as they are stay out of memory: the kernel copies them, and shares the blocks where the file system can
-//! (`copy_file_range(2)`). Of those only the first bytes of each grain are looked at; a grain is read whole only when they are zero.
+//! Of bytes that lie in a file as they are only the first ones of each grain are looked at; a grain is read whole only when they are zero. Where the
+//! file system can share blocks the kernel is left to do so (`copy_file_range(2)`); elsewhere two threads copy through buffers that stay in the
+//! processor's cache, which is faster than the kernel's own copy (docs/performance.md).
 
 use super::{ExportError, Phase, Progress, Sink, Storage};
 use crate::disk::{Disk, ExtentKind, FileSpan, ReadError, SourceFile};
 use crate::units::ByteOffset;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes between two calls of the progress callback, and most that one call of the kernel copies.
 const WINDOW: u64 = 4 << 20;
@@ -17,6 +19,8 @@ const WINDOW: u64 = 4 << 20;
 const STEP: u64 = 512 << 10;
 /// Pieces that may wait to be written.
 const QUEUE: usize = 8;
+/// Threads that write. A file takes one write at a time, but one thread can read while another writes.
+const WRITERS: usize = 2;
 /// Zeros are looked for in pieces of this size; a smaller hole saves no space on common file systems.
 const GRAIN: u64 = 64 << 10;
 /// Bytes looked at in the beginning of a grain before it is read whole.
@@ -58,22 +62,31 @@ pub(super) fn pump(
     total: u64,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<u64, PumpError> {
+    let (kernel_copies, failed) = (&AtomicBool::new(true), &AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let (full, to_write) = sync_channel::<Job<'_>>(QUEUE);
-        let (empty, to_fill) = sync_channel::<Vec<u8>>(QUEUE + 2);
-        let writer = scope.spawn(move || drain(out, &to_write, &empty));
+        let (full, to_write) = bounded::<Job<'_>>(QUEUE);
+        let (empty, to_fill) = bounded::<Vec<u8>>(QUEUE + WRITERS);
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| {
+                let (to_write, empty) = (to_write.clone(), empty.clone());
+                scope.spawn(move || {
+                    let drained = drain(out, &to_write, &empty, kernel_copies, failed);
+                    // The others stop, too; then nobody takes jobs, and the feeder stops.
+                    failed.fetch_or(drained.is_err(), Ordering::Relaxed);
+                    drained
+                })
+            })
+            .collect();
+        drop((to_write, empty));
         let mut feeder = Feeder { sink, out, full: &full, to_fill: &to_fill, ahead: None, written: 0 };
         let fed = feeder.feed(disk, total, progress);
         let written = feeder.written;
-        drop(full); // lets the writer come to its end
-        let lost = |_| Err(PumpError::Write(io::Error::other("the writing thread panicked")));
-        let drained = writer.join().unwrap_or_else(lost);
-        match (fed, drained) {
-            // A writer that failed is why the reader found the queue closed.
-            (_, Err(error)) => Err(error),
-            (Err(error), _) => Err(error),
-            (Ok(()), Ok(())) => Ok(written),
-        }
+        drop(full); // lets the writers come to their end
+        let lost = |_| Err(PumpError::Write(io::Error::other("a writing thread panicked")));
+        let ended: Vec<_> = writers.into_iter().map(|w| w.join().unwrap_or_else(lost)).collect();
+        // A writer that failed is why the reader found the queue closed.
+        ended.into_iter().collect::<Result<(), PumpError>>()?;
+        fed.map(|()| written)
     })
 }
 
@@ -81,7 +94,7 @@ pub(super) fn pump(
 struct Feeder<'p, 'a> {
     sink: &'p mut dyn Sink,
     out: &'p dyn Storage,
-    full: &'p SyncSender<Job<'a>>,
+    full: &'p Sender<Job<'a>>,
     to_fill: &'p Receiver<Vec<u8>>,
     /// The file that is being read ahead, and how far.
     ahead: Option<(&'a SourceFile, u64)>,
@@ -212,24 +225,29 @@ impl<'a> Feeder<'_, 'a> {
     }
 }
 
-/// The writing side.
+/// One of the writing side, until there is nothing more to write or another one failed.
 fn drain(
     out: &dyn Storage,
     to_write: &Receiver<Job<'_>>,
-    empty: &SyncSender<Vec<u8>>,
+    empty: &Sender<Vec<u8>>,
+    kernel_copies: &AtomicBool,
+    failed: &AtomicBool,
 ) -> Result<(), PumpError> {
-    let mut kernel_copies = true;
     let mut buf = Vec::new();
     for job in to_write {
+        if failed.load(Ordering::Relaxed) {
+            return Ok(()); // the other's error says why
+        }
         match job {
             Job::Copy { to, from } => {
-                kernel_copies = kernel_copies
+                let copied = kernel_copies.load(Ordering::Relaxed)
                     && out.copy_at(to, from).map_err(|e| match e.kind() {
                         // Only the file that is read can end too early.
                         io::ErrorKind::UnexpectedEof => read_error(from, from.at, e),
                         _ => PumpError::Write(e),
                     })?;
-                if !kernel_copies {
+                if !copied {
+                    kernel_copies.store(false, Ordering::Relaxed);
                     copy_through(out, to, from, &mut buf)?;
                 }
             }
