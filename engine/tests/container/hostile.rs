@@ -31,6 +31,20 @@ pub fn visit(path: &Path, format: Format) {
     }
 }
 
+/// Visit an image with each of `places` flipped by each of `masks`, one at a time; it is as it was afterwards.
+#[track_caller]
+pub fn visit_flipped(image: &Path, format: Format, places: impl Iterator<Item = u64>, masks: &[u8]) {
+    for at in places {
+        let before = bytes_at(image, at, 1)[0];
+        for bits in masks {
+            patch(image, at, &[before ^ bits]);
+            visit(image, format);
+        }
+        patch(image, at, &[before]);
+    }
+    assert!(open(image, None).is_ok(), "all flips were undone");
+}
+
 #[test]
 fn no_flipped_byte_of_a_vhdx_makes_it_panic() {
     let bench = Bench::new();
@@ -44,15 +58,7 @@ fn no_flipped_byte_of_a_vhdx_makes_it_panic() {
         .chain(metadata..metadata + 32 + 5 * 32)
         .chain(metadata + 65536..metadata + 65536 + 64)
         .chain(3 * MIB..3 * MIB + 32);
-    for at in places {
-        let before = bytes_at(&image, at, 1)[0];
-        for bits in [0x01, 0x80, 0xFF] {
-            patch(&image, at, &[before ^ bits]);
-            visit(&image, Format::Vhdx);
-        }
-        patch(&image, at, &[before]);
-    }
-    assert!(open(&image, None).is_ok(), "all flips were undone");
+    visit_flipped(&image, Format::Vhdx, places, &[0x01, 0x80, 0xFF]);
 }
 
 #[test]
@@ -135,15 +141,7 @@ fn no_flipped_byte_of_a_vhd_or_qcow2_makes_it_panic() {
         (0..90).chain(512..580).chain(1536..1552).chain(len - 512..len - 420).collect();
     let qcow2_places: Vec<u64> = (0..112).chain(l1..l1 + 16).chain(l2..l2 + 32).collect();
     for (image, format, places) in [(vhd, Format::Vhd, vhd_places), (qcow2, Format::Qcow2, qcow2_places)] {
-        for at in places {
-            let before = bytes_at(&image, at, 1)[0];
-            for bits in [0x01, 0x10, 0x80, 0xFF] {
-                patch(&image, at, &[before ^ bits]);
-                visit(&image, format);
-            }
-            patch(&image, at, &[before]);
-        }
-        assert!(open(&image, None).is_ok(), "all flips were undone");
+        visit_flipped(&image, format, places.into_iter(), &[0x01, 0x10, 0x80, 0xFF]);
     }
 }
 
