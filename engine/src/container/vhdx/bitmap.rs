@@ -1,10 +1,11 @@
 //! Sector bitmaps of a differencing disk: which sectors of a partly present block are in the file. \[MS-VHDX\] §2.4.2.
 
 use super::bat::Bat;
-use super::format::SECTORS_PER_CHUNK;
+use super::format::{MIB, SECTORS_PER_CHUNK};
 use crate::container::corrupt;
 use crate::container::view::FileView;
 use crate::disk::ReadError;
+use crate::disk::file::Stored;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
@@ -19,12 +20,36 @@ pub(super) struct Bitmaps {
     pages: Mutex<VecDeque<Page>>,
 }
 
+/// A stretch of a chunk's bitmap.
 #[derive(Debug)]
 struct Page {
     chunk: u64,
-    /// Number of the page in the chunk's bitmap.
-    number: u64,
-    bytes: Box<[u8]>,
+    /// The stretch, in bits.
+    from: u64,
+    len: u64,
+    bits: Bits,
+}
+
+#[derive(Debug)]
+enum Bits {
+    /// A hole of the file: all of them are 0, however many, and nobody read them.
+    Clear,
+    Read(Box<[u8]>),
+}
+
+impl Page {
+    fn has(&self, chunk: u64, bit: u64) -> bool {
+        self.chunk == chunk && bit.checked_sub(self.from).is_some_and(|i| i < self.len)
+    }
+
+    /// The bit, which it has, and how many from it on are the same.
+    fn run(&self, bit: u64) -> (bool, u64) {
+        let at = bit - self.from;
+        match &self.bits {
+            Bits::Clear => (false, self.len - at),
+            Bits::Read(bytes) => run_of_bits(bytes, at),
+        }
+    }
 }
 
 impl Bitmaps {
@@ -39,10 +64,9 @@ impl Bitmaps {
     ) -> Result<(bool, u64), ReadError> {
         let chunk = bat.chunk_of(block);
         let bit = sector % SECTORS_PER_CHUNK;
-        let (number, bit) = (bit / (PAGE_LEN * 8), bit % (PAGE_LEN * 8));
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(page) = pages.iter().find(|p| (p.chunk, p.number) == (chunk, number)) {
-            return Ok(run_of_bits(&page.bytes, bit));
+        if let Some(page) = pages.iter().find(|p| p.has(chunk, bit)) {
+            return Ok(page.run(bit));
         }
         let Some(at) = bat.bitmap(view, chunk)? else {
             return Err(corrupt(
@@ -52,15 +76,28 @@ impl Bitmaps {
                 "none",
             ));
         };
-        let mut bytes = vec![0; PAGE_LEN as usize].into_boxed_slice();
-        view.read(at + number * PAGE_LEN, &mut bytes)?;
-        let run = run_of_bits(&bytes, bit);
+        let page = page(view, at, chunk, bit)?;
+        let run = page.run(bit);
         if pages.len() >= PAGES_MAX {
             pages.pop_front();
         }
-        pages.push_back(Page { chunk, number, bytes });
+        pages.push_back(page);
         Ok(run)
     }
+}
+
+/// The stretch around `bit` of the bitmap of `chunk`, which begins at `at` in the file.
+fn page(view: &FileView, at: u64, chunk: u64, bit: u64) -> Result<Page, ReadError> {
+    let byte = bit / 8 / PAGE_LEN * PAGE_LEN;
+    if let (Stored::Hole, len) = view.stored(at + byte)?
+        && len >= PAGE_LEN
+    {
+        let len = len.min(MIB - byte);
+        return Ok(Page { chunk, from: byte * 8, len: len * 8, bits: Bits::Clear });
+    }
+    let mut bytes = vec![0; PAGE_LEN as usize].into_boxed_slice();
+    view.read(at + byte, &mut bytes)?;
+    Ok(Page { chunk, from: byte * 8, len: PAGE_LEN * 8, bits: Bits::Read(bytes) })
 }
 
 /// The bit at `from`, the least significant one of each byte first, and how many from it on are the same. §2.4.2.
