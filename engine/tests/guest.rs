@@ -3,7 +3,7 @@
 mod guest_support;
 
 use engine::disk::DiskRef;
-use engine::guest::{Inspection, LoaderKind, OsKind, Severity, Starts, TableKind, inspect};
+use engine::guest::{FsPlace, Inspection, LoaderKind, OsKind, Severity, Starts, TableKind, inspect};
 use engine::volume::FsKind;
 use guest_support::{ESP_AT, ESP_UUID, ROOT_AT, ROOT_UUID, Spec, gen2, mem_bytes};
 use std::fs;
@@ -24,11 +24,14 @@ fn sees_a_linux_with_grub() {
     let i = look(&gen2(&Spec::default()).disk());
     assert_eq!(i.table.kind, TableKind::Gpt);
     assert_eq!(i.guest_name(), "Test Linux 1 (tiny)");
-    assert_eq!(i.os.as_ref().map(|os| (os.kind, os.partition)), Some((OsKind::Linux, Some(2))));
+    assert_eq!(
+        i.os.as_ref().map(|os| (os.kind, os.place.clone())),
+        Some((OsKind::Linux, Some(FsPlace::partition(2))))
+    );
     let esp = i.esp().expect("esp");
     assert_eq!((esp.number, esp.at.get(), esp.type_name.as_str()), (1, ESP_AT, "EFI system partition"));
     assert_eq!(esp.fs.as_ref().and_then(|f| f.uuid.as_deref()), Some(ESP_UUID));
-    assert_eq!(i.by_fs_uuid(ROOT_UUID).and_then(|p| p.fs.as_ref()).map(|f| f.kind), Some(FsKind::Ext));
+    assert_eq!(i.by_fs_uuid(ROOT_UUID).and_then(|p| i.file_system(&p)).map(|f| f.kind), Some(FsKind::Ext));
     assert_eq!(i.loaders[0].kind, LoaderKind::Shim);
     assert!(i.loaders[0].is_fallback);
     let stub = i.stub.as_ref().expect("stub");

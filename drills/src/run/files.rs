@@ -3,34 +3,33 @@
 use crate::script::VerbError;
 use crate::script::VerbOutcome as Outcome;
 use crate::script::stage::Done;
-use engine::disk::{DiskRef, Slice};
-use engine::guest::{Inspection, Partition};
-use engine::volume::{Journal, Volume, VolumeError};
-use std::sync::Arc;
+use engine::guest::{FsPlace, Guest, Inspection, Partition};
+use engine::volume::{Journal, VolumeError};
 
 /// Where a guest mounts its ESP; the longest match wins.
 const ESP_MOUNTS: &[&str] = &["/boot/efi/", "/efi/"];
 
 /// The bytes of `path` in the guest; `None` when there is no such file.
-pub(super) fn read(disk: &DiskRef, guest: &Inspection, path: &str, max: u64) -> Done<Option<Vec<u8>>> {
-    let (partition, inner) = place(guest, path)?;
-    let volume = open(disk, partition)?;
+pub(super) fn read(guest: &Guest, path: &str, max: u64) -> Done<Option<Vec<u8>>> {
+    let (place, inner) = place(&guest.inspection, path)?;
+    let broken = |e: &dyn std::fmt::Display| VerbError::new(Outcome::Broken, format!("{place}: {e}"));
+    let volume = guest.volume(&place).ok_or_else(|| broken(&"its file system cannot be opened"))?;
     // An answer from before the journal would be an old answer.
     if let Journal::Unreadable { why } = volume.journal() {
         return Err(VerbError::new(
             Outcome::NotPerformed,
-            format!("{path}: the journal of partition {} could not be replayed ({why})", partition.number),
+            format!("{path}: the journal of {place} could not be replayed ({why})"),
         )
         .with_next("stop the guest cleanly before reading its files"));
     }
     match volume.read(&inner, max) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(VolumeError::NotFound { .. }) => Ok(None),
-        Err(e) => Err(VerbError::new(Outcome::Broken, format!("partition {}: {e}", partition.number))),
+        Err(e) => Err(broken(&e)),
     }
 }
 
-fn place<'a>(guest: &'a Inspection, path: &str) -> Done<(&'a Partition, String)> {
+fn place(guest: &Inspection, path: &str) -> Done<(FsPlace, String)> {
     if !path.starts_with('/') {
         return Err(VerbError::new(Outcome::Refused, format!("{path}: wanted a path that starts with /")));
     }
@@ -39,21 +38,11 @@ fn place<'a>(guest: &'a Inspection, path: &str) -> Done<(&'a Partition, String)>
     };
     if let Some(mount) = ESP_MOUNTS.iter().find(|m| path.starts_with(*m)) {
         let esp = guest.esp().ok_or_else(|| none("EFI system partition"))?;
-        return Ok((esp, format!("/{}", path.trim_start_matches(mount))));
+        return Ok((FsPlace::partition(esp.number), format!("/{}", path.trim_start_matches(mount))));
     }
     let os = guest.os.as_ref().ok_or_else(|| none("known system"))?;
-    let number = os.partition.ok_or_else(|| none("readable root file system"))?;
-    let root = guest.partitions.iter().find(|p| p.number == number).ok_or_else(|| none("root partition"))?;
-    Ok((root, format!("{}{path}", os.root)))
-}
-
-fn open(disk: &DiskRef, partition: &Partition) -> Done<Box<dyn Volume>> {
-    let broken = |e: &dyn std::fmt::Display| {
-        VerbError::new(Outcome::Broken, format!("partition {}: {e}", partition.number))
-    };
-    let slice = Slice::new(disk.clone(), partition.at, partition.len).map_err(|e| broken(&e))?;
-    let slice: DiskRef = Arc::new(slice);
-    engine::volume::open(&slice).map_err(|e| broken(&e))
+    let place = os.place.clone().ok_or_else(|| none("readable root file system"))?;
+    Ok((place, format!("{}{path}", os.root)))
 }
 
 /// How `found` differs from `wanted` in table, partitions, types, ids, places and sizes; empty when it does not.

@@ -9,7 +9,7 @@ use crate::script::stage::{
 use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
 use engine::convert::{Gen1Options, TableChoice};
 use engine::disk::DiskRef;
-use engine::guest::Inspection;
+use engine::guest::{Guest, Inspection};
 use qemu::Expect;
 use std::path::Path;
 use std::time::Duration;
@@ -288,7 +288,7 @@ impl Run {
         let machine = self.machine_of(machine)?;
         let now = machine.now()?;
         let guest = self.look(&machine.name, &now)?;
-        super::files::read(&now, &guest, &path.to_string_lossy(), MAX_FILE)
+        super::files::read(&guest, &path.to_string_lossy(), MAX_FILE)
     }
 
     /// A stopped machine's disk as it is now.
@@ -296,11 +296,11 @@ impl Run {
         self.must_be_off(machine, "reading the layout")?;
         let machine = self.machine_of(machine)?;
         let now = machine.now()?;
-        self.look(&machine.name, &now)
+        Ok(self.look(&machine.name, &now)?.inspection)
     }
 
-    fn look(&self, name: &str, disk: &DiskRef) -> Done<Inspection> {
-        engine::guest::inspect(disk).map_err(|e| VerbError::new(Outcome::Broken, format!("{name}: {e}")))
+    fn look(&self, name: &str, disk: &DiskRef) -> Done<Guest> {
+        engine::guest::look(disk).map_err(|e| VerbError::new(Outcome::Broken, format!("{name}: {e}")))
     }
 }
 

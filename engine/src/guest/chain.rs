@@ -1,17 +1,16 @@
 //! From the firmware to the kernel: which links of the chain are on the disk.
 
 use super::findings::Findings;
-use super::inspect::Mounted;
+use super::inspect::{Mounted, on};
 use super::os::TEXT_MAX;
-use super::{GrubMenu, GrubStub, Inspection, LoaderKind, MenuEntry, OsKind, Starts, fstab, loaders};
+use super::{FsPlace, GrubMenu, GrubStub, Inspection, LoaderKind, MenuEntry, OsKind, Starts, fstab, loaders};
 use crate::disk::DiskRef;
 use crate::table::mbr::Mbr;
 use crate::units::ByteOffset;
 use crate::volume::{FsKind, Volume};
 
 pub(super) fn follow(disk: &DiskRef, i: &mut Inspection, mounted: &[Mounted], findings: &mut Findings) {
-    let volume_of = |number: u32| mounted.iter().find(|m| m.number == number).map(|m| m.volume.as_ref());
-    let esp = i.esp().and_then(|p| volume_of(p.number));
+    let esp = i.esp().and_then(|p| on(mounted, &FsPlace::partition(p.number)));
     if i.esp().is_none() && !i.partitions.is_empty() {
         findings.blocker(
             "no-esp",
@@ -61,10 +60,11 @@ fn stub(esp: &dyn Volume) -> Option<GrubStub> {
 fn menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Option<GrubMenu> {
     let stub = i.stub.as_ref()?;
     let esp = i.esp()?;
-    let (number, path) = match (&stub.search, &stub.configfile) {
-        _ if stub.has_menu => (esp.number, stub.path.clone()),
+    let esp = FsPlace::partition(esp.number);
+    let (place, path) = match (&stub.search, &stub.configfile) {
+        _ if stub.has_menu => (esp, stub.path.clone()),
         (Some(id), Some(path)) => match i.by_fs_uuid(id) {
-            Some(p) => (p.number, path.clone()),
+            Some(place) => (place, path.clone()),
             None => {
                 let hidden = i.partitions.iter().any(|p| {
                     p.fs.as_ref().is_some_and(|f| matches!(f.kind, FsKind::Lvm | FsKind::Luks | FsKind::Raid))
@@ -84,7 +84,7 @@ fn menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Option<
                 return None;
             }
         },
-        (None, Some(path)) => (esp.number, path.clone()),
+        (None, Some(path)) => (esp, path.clone()),
         (_, None) => {
             let text = format!("{} names no further configuration file.", stub.path);
             findings.warning(
@@ -95,12 +95,11 @@ fn menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Option<
             return None;
         }
     };
-    let volume = mounted.iter().find(|m| m.number == number)?.volume.as_ref();
+    let volume = on(mounted, &place)?;
     match volume.read(&path, TEXT_MAX) {
-        Ok(bytes) => Some(GrubMenu::parse(&path, number, &String::from_utf8_lossy(&bytes))),
+        Ok(bytes) => Some(GrubMenu::parse(&path, place, &String::from_utf8_lossy(&bytes))),
         Err(e) => {
-            let text =
-                format!("{} leads to {path} on partition {number}, which cannot be read: {e}.", stub.path);
+            let text = format!("{} leads to {path} on {place}, which cannot be read: {e}.", stub.path);
             findings.blocker("grub-cfg-missing", text, "Run `update-grub` inside the guest.");
             None
         }
@@ -126,21 +125,15 @@ fn check_entry(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
         }
         return;
     };
-    let number = entry.search.as_deref().and_then(|id| i.by_fs_uuid(id)).map_or(menu.partition, |p| p.number);
-    if let Some(volume) = mounted.iter().find(|m| m.number == number).map(|m| m.volume.as_ref()) {
+    let place = entry.search.as_deref().and_then(|id| i.by_fs_uuid(id)).unwrap_or(menu.place.clone());
+    if let Some(volume) = on(mounted, &place) {
         let is_there = |path: &str| path.contains('$') || volume.exists(path).unwrap_or(true);
         if let Some(kernel) = entry.kernel.as_deref().filter(|k| !is_there(k)) {
-            let text = format!(
-                "The menu entry {:?} starts {kernel}, which is not on partition {number}.",
-                entry.title
-            );
+            let text = format!("The menu entry {:?} starts {kernel}, which is not on {place}.", entry.title);
             findings.blocker("kernel-missing", text, "Run `update-grub` inside the guest.");
         }
         for initrd in entry.initrd.iter().filter(|p| !is_there(p)) {
-            let text = format!(
-                "The menu entry {:?} loads {initrd}, which is not on partition {number}.",
-                entry.title
-            );
+            let text = format!("The menu entry {:?} loads {initrd}, which is not on {place}.", entry.title);
             findings.blocker(
                 "initrd-missing",
                 text,
@@ -195,9 +188,9 @@ fn has_containers(i: &Inspection) -> bool {
 }
 
 fn check_fstab(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
-    let Some((os, number)) = i.os.as_ref().and_then(|os| Some((os, os.partition?))) else { return };
-    let Some(volume) = mounted.iter().find(|m| m.number == number) else { return };
-    let Ok(bytes) = volume.volume.read(&format!("{}/etc/fstab", os.root), TEXT_MAX) else { return };
+    let Some((os, place)) = i.os.as_ref().and_then(|os| Some((os, os.place.as_ref()?))) else { return };
+    let Some(volume) = on(mounted, place) else { return };
+    let Ok(bytes) = volume.read(&format!("{}/etc/fstab", os.root), TEXT_MAX) else { return };
     for mount in fstab::parse(&String::from_utf8_lossy(&bytes)) {
         if mount.source.starts_with("PARTUUID=") {
             findings.warning(

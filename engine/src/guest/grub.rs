@@ -1,6 +1,7 @@
 //! A tolerant look at `grub.cfg`: what it points to, never what it would compute. GRUB's script is a language; guests write a small
 //! part of it, and what is not understood is left out.
 
+use super::FsPlace;
 use serde::{Deserialize, Serialize};
 
 /// The `grub.cfg` beside GRUB on the ESP. Distributions put three lines there that lead to the real one.
@@ -38,8 +39,8 @@ pub struct MenuEntry {
 pub struct GrubMenu {
     /// Path on its file system.
     pub path: String,
-    /// Partition it is on.
-    pub partition: u32,
+    /// Where that is.
+    pub place: FsPlace,
     /// Number of entries, those of submenus included.
     pub entries: usize,
     /// The entry that starts when nobody touches a key, as far as that can be told; else the first.
@@ -80,8 +81,8 @@ impl GrubStub {
 }
 
 impl GrubMenu {
-    pub(super) fn parse(path: &str, partition: u32, text: &str) -> GrubMenu {
-        let mut menu = GrubMenu { path: path.to_string(), partition, ..GrubMenu::default() };
+    pub(super) fn parse(path: &str, place: FsPlace, text: &str) -> GrubMenu {
+        let mut menu = GrubMenu { path: path.to_string(), place, ..GrubMenu::default() };
         let mut wanted = 0usize;
         let mut all: Vec<MenuEntry> = Vec::new();
         // Number of entries at the top level so far, and where each begins in `all`; a submenu counts as one.
@@ -269,7 +270,7 @@ mod tests {
             submenu 'More' {\n menuentry 'In' {\n linux /a root=UUID=1\n }\n menuentry 'In2' { linux /b\n }\n}\n\
             menuentry 'Wanted' --class x {\n search --no-floppy --fs-uuid --set=root 1234-ABCD\n\
             linux /vmlinuz root=UUID=2 ro console=tty0 console=ttyS0,115200\n initrd /a.img /b.img\n}\n";
-        let menu = GrubMenu::parse("/boot/grub/grub.cfg", 2, text);
+        let menu = GrubMenu::parse("/boot/grub/grub.cfg", FsPlace::partition(2), text);
         let entry = menu.default.expect("an entry");
         assert_eq!((menu.entries, entry.title.as_str()), (3, "Wanted"));
         assert_eq!(entry.kernel.as_deref(), Some("/vmlinuz"));
@@ -289,7 +290,7 @@ mod tests {
             "submenu {\n}\n}\nmenuentry {",
             "set default=99999999999999999999\nlinux\ninitrd",
         ] {
-            GrubMenu::parse("/x", 1, text);
+            GrubMenu::parse("/x", FsPlace::partition(1), text);
             GrubStub::parse("x", text);
         }
     }

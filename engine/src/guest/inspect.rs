@@ -1,7 +1,7 @@
 //! The walk over a disk: table, partitions, file systems, system, loaders.
 
 use super::findings::Findings;
-use super::{FileSystem, GptCopies, Inspection, Partition, Table, TableKind, chain, loaders, os};
+use super::{FileSystem, FsPlace, GptCopies, Inspection, Partition, Table, TableKind, chain, loaders, os};
 use crate::disk::{DiskRef, ReadError, Slice};
 use crate::table::gpt::{self, Gpt, GptError};
 use crate::table::guid::Guid;
@@ -13,10 +13,45 @@ use std::sync::Arc;
 /// Most partitions that are looked into.
 const PARTITION_MAX: usize = 128;
 
-/// An opened file system beside the partition it is on.
-pub(super) struct Mounted {
-    pub number: u32,
+/// A disk that was looked at, with its file systems open for a further look.
+pub struct Guest {
+    /// The disk.
+    pub disk: DiskRef,
+    /// What was found.
+    pub inspection: Inspection,
+    /// Each file system that could be opened.
+    pub mounted: Vec<Mounted>,
+}
+
+/// An opened file system beside where it is.
+pub struct Mounted {
+    /// Where.
+    pub at: FsPlace,
+    /// The file system.
     pub volume: Box<dyn Volume>,
+}
+
+impl Guest {
+    /// The file system at `place`, when it could be opened.
+    pub fn volume(&self, place: &FsPlace) -> Option<&dyn Volume> {
+        on(&self.mounted, place)
+    }
+
+    /// The root file system and the folder of it that becomes `/` (empty but for a btrfs subvolume).
+    pub fn root(&self) -> Option<(&dyn Volume, &str)> {
+        let os = self.inspection.os.as_ref()?;
+        Some((self.volume(os.place.as_ref()?)?, os.root.as_str()))
+    }
+
+    /// The EFI system partition's file system.
+    pub fn esp(&self) -> Option<&dyn Volume> {
+        self.volume(&FsPlace::partition(self.inspection.esp()?.number))
+    }
+}
+
+/// The file system at `place` among those that are open.
+pub(super) fn on<'a>(mounted: &'a [Mounted], place: &FsPlace) -> Option<&'a dyn Volume> {
+    mounted.iter().find(|m| m.at == *place).map(|m| m.volume.as_ref())
 }
 
 /// Nothing is wrong with such a disk: it only has no way to Generation 1.
@@ -27,6 +62,14 @@ const SECTOR_4096: &str = "The disk has 4096-byte sectors: it starts as Generati
 /// # Errors
 /// Only when the first sectors cannot be read at all. Whatever is damaged further on becomes a finding.
 pub fn inspect(disk: &DiskRef) -> Result<Inspection, ReadError> {
+    Ok(look(disk)?.inspection)
+}
+
+/// As [`inspect`], and keep the file systems open.
+///
+/// # Errors
+/// As for [`inspect`].
+pub fn look(disk: &DiskRef) -> Result<Guest, ReadError> {
     let mut findings = Findings::default();
     let geometry = disk.geometry();
     if geometry.sector == SectorSize::B4096 {
@@ -37,13 +80,14 @@ pub fn inspect(disk: &DiskRef) -> Result<Inspection, ReadError> {
     for partition in partitions.iter_mut().take(PARTITION_MAX) {
         let (fs, volume) = file_system(disk, partition, &mut findings);
         partition.fs = fs;
-        mounted.extend(volume.map(|volume| Mounted { number: partition.number, volume }));
+        let at = FsPlace::partition(partition.number);
+        mounted.extend(volume.map(|volume| Mounted { at, volume }));
     }
     mark_esp(table.kind, &mut partitions, &mounted);
-    let volume_of = |number: u32| mounted.iter().find(|m| m.number == number).map(|m| m.volume.as_ref());
-    let esp_volume = partitions.iter().find(|p| p.is_esp).and_then(|p| volume_of(p.number));
+    let esp = partitions.iter().find(|p| p.is_esp).map(|p| FsPlace::partition(p.number));
+    let esp_volume = esp.and_then(|place| on(&mounted, &place));
     let loaders = esp_volume.map(loaders::find).unwrap_or_default();
-    let mut system = mounted.iter().find_map(|m| os::on_volume(m.volume.as_ref(), m.number));
+    let mut system = mounted.iter().find_map(|m| os::on_volume(m.volume.as_ref(), &m.at));
     if system.is_none() && loaders.iter().any(|l| l.kind == loaders::LoaderKind::Windows) {
         system = Some(os::windows_on(None));
     }
@@ -61,7 +105,7 @@ pub fn inspect(disk: &DiskRef) -> Result<Inspection, ReadError> {
     };
     chain::follow(disk, &mut inspection, &mounted, &mut findings);
     inspection.findings = findings.sorted();
-    Ok(inspection)
+    Ok(Guest { disk: disk.clone(), inspection, mounted })
 }
 
 fn tables(disk: &DiskRef, findings: &mut Findings) -> Result<(Table, Vec<Partition>), ReadError> {
@@ -195,7 +239,8 @@ fn mark_esp(kind: TableKind, partitions: &mut [Partition], mounted: &[Mounted]) 
     }
     let holds_efi = |p: &Partition| {
         let fat = p.fs.as_ref().is_some_and(|f| f.kind == FsKind::Fat);
-        fat && mounted.iter().any(|m| m.number == p.number && m.volume.exists("/EFI").unwrap_or(false))
+        let volume = on(mounted, &FsPlace::partition(p.number));
+        fat && volume.is_some_and(|v| v.exists("/EFI").unwrap_or(false))
     };
     if let Some(esp) = partitions.iter_mut().find(|p| holds_efi(p)) {
         esp.is_esp = true;

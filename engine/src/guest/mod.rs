@@ -14,7 +14,7 @@ mod report;
 
 pub use findings::{Finding, Severity};
 pub use grub::{GrubMenu, GrubStub, MenuEntry};
-pub use inspect::inspect;
+pub use inspect::{Guest, Mounted, inspect, look};
 pub use loaders::{Loader, LoaderKind};
 pub use os::{Os, OsKind};
 pub(crate) use report::size;
@@ -137,6 +137,31 @@ pub struct Partition {
     pub fs: Option<FileSystem>,
 }
 
+/// Where a file system lies: on a partition, or in a logical volume whose group has its first part there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub struct FsPlace {
+    /// Number of the partition.
+    pub partition: u32,
+    /// The logical volume as `GROUP/NAME`, when it is not the partition itself.
+    pub lv: Option<String>,
+}
+
+impl FsPlace {
+    /// The partition itself.
+    pub fn partition(number: u32) -> FsPlace {
+        FsPlace { partition: number, lv: None }
+    }
+}
+
+impl std::fmt::Display for FsPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.lv {
+            Some(lv) => write!(f, "logical volume {lv}"),
+            None => write!(f, "partition {}", self.partition),
+        }
+    }
+}
+
 /// What lies on a partition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FileSystem {
@@ -158,11 +183,20 @@ impl Inspection {
         self.partitions.iter().find(|p| p.is_esp)
     }
 
-    /// The partition with a file system of this identifier.
-    pub fn by_fs_uuid(&self, uuid: &str) -> Option<&Partition> {
-        self.partitions.iter().find(|p| {
-            p.fs.as_ref().and_then(|f| f.uuid.as_deref()).is_some_and(|u| u.eq_ignore_ascii_case(uuid))
-        })
+    /// Each file system with its place, those in logical volumes behind those on partitions.
+    pub fn file_systems(&self) -> impl Iterator<Item = (FsPlace, &FileSystem)> {
+        self.partitions.iter().filter_map(|p| Some((FsPlace::partition(p.number), p.fs.as_ref()?)))
+    }
+
+    /// Where the file system of this identifier is.
+    pub fn by_fs_uuid(&self, uuid: &str) -> Option<FsPlace> {
+        let is = |fs: &FileSystem| fs.uuid.as_deref().is_some_and(|u| u.eq_ignore_ascii_case(uuid));
+        self.file_systems().find(|(_, fs)| is(fs)).map(|(place, _)| place)
+    }
+
+    /// The file system at `place`.
+    pub fn file_system(&self, place: &FsPlace) -> Option<&FileSystem> {
+        self.file_systems().find(|(at, _)| at == place).map(|(_, fs)| fs)
     }
 
     /// The finding of this id.

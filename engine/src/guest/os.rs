@@ -1,5 +1,6 @@
 //! Which operating system a volume holds.
 
+use super::FsPlace;
 use crate::volume::Volume;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,8 @@ pub struct Os {
     pub pretty: String,
     /// `ID` of `/etc/os-release`.
     pub id: Option<String>,
-    /// Partition it is on, when a root file system could be read.
-    pub partition: Option<u32>,
+    /// Where its root file system is, when one could be read.
+    pub place: Option<FsPlace>,
     /// Folder of that file system that becomes `/`; not empty for a btrfs subvolume.
     pub root: String,
 }
@@ -32,7 +33,7 @@ pub struct Os {
 pub(super) const TEXT_MAX: u64 = 1 << 20;
 
 /// The system whose root file system `volume` is.
-pub(super) fn on_volume(volume: &dyn Volume, number: u32) -> Option<Os> {
+pub(super) fn on_volume(volume: &dyn Volume, place: &FsPlace) -> Option<Os> {
     // Debian and Ubuntu put a btrfs root into the subvolume `@`, Fedora and SUSE into `root` and `@`.
     for root in ["", "/@", "/root", "/@rootfs"] {
         for file in ["/etc/os-release", "/usr/lib/os-release"] {
@@ -45,7 +46,7 @@ pub(super) fn on_volume(volume: &dyn Volume, number: u32) -> Option<Os> {
                     kind: OsKind::Linux,
                     pretty,
                     id: value(&text, "ID"),
-                    partition: Some(number),
+                    place: Some(place.clone()),
                     root: root.into(),
                 });
             }
@@ -53,13 +54,13 @@ pub(super) fn on_volume(volume: &dyn Volume, number: u32) -> Option<Os> {
     }
     let windows = ["/Windows/System32/config/SYSTEM", "/Windows/System32/winload.efi"];
     if windows.iter().any(|path| volume.exists(path).unwrap_or(false)) {
-        return Some(windows_on(Some(number)));
+        return Some(windows_on(Some(place.clone())));
     }
     None
 }
 
-pub(super) fn windows_on(partition: Option<u32>) -> Os {
-    Os { kind: OsKind::Windows, pretty: "Windows".into(), id: None, partition, root: String::new() }
+pub(super) fn windows_on(place: Option<FsPlace>) -> Os {
+    Os { kind: OsKind::Windows, pretty: "Windows".into(), id: None, place, root: String::new() }
 }
 
 /// The value of `key` in the shell-like text of os-release(5).
