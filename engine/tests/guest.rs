@@ -36,8 +36,11 @@ fn sees_a_linux_with_grub() {
     assert!(i.loaders[0].is_fallback);
     let stub = i.stub.as_ref().expect("stub");
     assert_eq!((stub.folder(), stub.configfile.as_deref()), ("/EFI/debian", Some("/boot/grub/grub.cfg")));
-    let entry = i.menu.as_ref().and_then(|m| m.default.as_ref()).expect("entry");
-    assert_eq!((entry.kernel.as_deref(), entry.initrd.len()), (Some("/boot/vmlinuz"), 1));
+    let entry = i.boot.as_ref().and_then(|m| m.default_entry()).expect("entry");
+    assert_eq!(
+        (entry.kernel.as_ref().map(|k| k.path.as_str()), entry.initrd.len()),
+        (Some("/boot/vmlinuz"), 1)
+    );
     assert!(matches!(&i.uefi_start, Starts::Yes { by } if by.contains("BOOTX64.EFI (shim)")), "{i}");
     assert!(matches!(i.bios_start, Starts::No { .. }), "{i}");
     assert!(i.findings.is_empty(), "{i}");

@@ -3,7 +3,10 @@
 use super::findings::Findings;
 use super::inspect::{Mounted, on};
 use super::os::TEXT_MAX;
-use super::{FsPlace, GrubMenu, GrubStub, Inspection, LoaderKind, MenuEntry, OsKind, Starts, fstab, loaders};
+use super::{
+    BootEntry, BootMenu, FsPlace, GrubMenu, GrubStub, Inspection, LoaderKind, OsKind, Starts, fstab, loaders,
+    menu,
+};
 use crate::disk::DiskRef;
 use crate::table::mbr::Mbr;
 use crate::units::ByteOffset;
@@ -28,16 +31,18 @@ pub(super) fn follow(disk: &DiskRef, i: &mut Inspection, mounted: &[Mounted], fi
     let is_linux = i.os.as_ref().is_none_or(|os| os.kind == OsKind::Linux);
     if let Some(esp) = esp.filter(|_| is_linux) {
         i.stub = stub(esp);
-        let has_grub = i.loaders.iter().any(|l| matches!(l.kind, LoaderKind::Grub | LoaderKind::Shim));
-        match &i.stub {
-            None if has_grub => findings.blocker(
+        let by_grub = menu::starter(i).is_some_and(|(kind, _)| kind == LoaderKind::Grub);
+        if by_grub && i.stub.is_none() {
+            findings.blocker(
                 "esp-grub-cfg-missing",
                 "GRUB is on the ESP, but no EFI/*/grub.cfg tells it where to go on.",
                 "Run `grub-install` and `update-grub` inside the guest.",
-            ),
-            _ => {}
+            );
         }
-        i.menu = menu(i, mounted, findings);
+        if by_grub {
+            i.menu = grub_menu(i, mounted, findings);
+        }
+        i.boot = menu::menu(i, mounted, findings);
         check_entry(i, mounted, findings);
     }
     check_fstab(i, mounted, findings);
@@ -57,7 +62,7 @@ fn stub(esp: &dyn Volume) -> Option<GrubStub> {
     })
 }
 
-fn menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Option<GrubMenu> {
+fn grub_menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Option<GrubMenu> {
     let stub = i.stub.as_ref()?;
     let esp = i.esp()?;
     let esp = FsPlace::partition(esp.number);
@@ -107,32 +112,15 @@ fn menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Option<
 }
 
 fn check_entry(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
-    let Some(menu) = &i.menu else { return };
-    let Some(entry) = &menu.default else {
-        let text = format!(
-            "{} has no menu entry that could be read{}.",
-            menu.path,
-            if menu.uses_bls { " (it uses blscfg)" } else { "" }
-        );
-        if menu.uses_bls {
-            findings.blocker(
-                "grub-blscfg",
-                text,
-                "GRUB on a BIOS here has no blscfg; use a plain grub.cfg in the guest.",
-            );
-        } else {
-            findings.warning("grub-menu-empty", text, "Run `update-grub` inside the guest.");
-        }
-        return;
-    };
-    let place = entry.search.as_deref().and_then(|id| i.by_fs_uuid(id)).unwrap_or(menu.place.clone());
-    if let Some(volume) = on(mounted, &place) {
+    let Some(entry) = i.boot.as_ref().and_then(BootMenu::default_entry) else { return };
+    let place = &entry.place;
+    if let Some(volume) = on(mounted, place) {
         let is_there = |path: &str| path.contains('$') || volume.exists(path).unwrap_or(true);
-        if let Some(kernel) = entry.kernel.as_deref().filter(|k| !is_there(k)) {
+        if let Some(kernel) = entry.kernel.as_ref().map(|k| &k.path).filter(|k| !is_there(k)) {
             let text = format!("The menu entry {:?} starts {kernel}, which is not on {place}.", entry.title);
             findings.blocker("kernel-missing", text, "Run `update-grub` inside the guest.");
         }
-        for initrd in entry.initrd.iter().filter(|p| !is_there(p)) {
+        for initrd in entry.initrd.iter().map(|i| &i.path).filter(|p| !is_there(p)) {
             let text = format!("The menu entry {:?} loads {initrd}, which is not on {place}.", entry.title);
             findings.blocker(
                 "initrd-missing",
@@ -151,7 +139,7 @@ fn check_entry(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
     }
 }
 
-fn check_root(i: &Inspection, entry: &MenuEntry, findings: &mut Findings) {
+fn check_root(i: &Inspection, entry: &BootEntry, findings: &mut Findings) {
     let Some(root) = entry.option("root") else { return };
     if let Some(id) = root.strip_prefix("UUID=") {
         if i.by_fs_uuid(id).is_none() && !has_containers(i) {
@@ -237,28 +225,33 @@ fn uefi(i: &Inspection, findings: &mut Findings) -> Starts {
             why: "no EFI/BOOT/BOOTX64.EFI; boot entries in the firmware are not on the disk".into(),
         };
     };
-    let broken =
-        ["grub-cfg-missing", "kernel-missing", "initrd-missing", "esp-grub-cfg-missing", "grub-root-unknown"];
+    let broken = [
+        "grub-cfg-missing",
+        "kernel-missing",
+        "initrd-missing",
+        "esp-grub-cfg-missing",
+        "grub-root-unknown",
+        "boot-entries-missing",
+        "uki-unusable",
+    ];
     let first_name = format!("{} ({})", first.path.trim_start_matches('/'), first.kind.name());
     if let Some(why) = broken.iter().find_map(|id| findings.text_of(id)) {
         return Starts::No { why };
     }
-    match (first.kind, &i.menu) {
-        (LoaderKind::Shim | LoaderKind::Grub, Some(menu)) => {
-            let kernel = menu
-                .default
-                .as_ref()
-                .and_then(|e| e.kernel.as_deref())
-                .unwrap_or("the kernel its menu names");
-            Starts::Yes { by: format!("{first_name}, then {} and {kernel}", menu.path) }
-        }
-        (LoaderKind::Shim | LoaderKind::Grub, None) => Starts::Unknown {
-            why: format!("{first_name} is there; the configuration behind it could not be followed"),
-        },
+    let then = i.boot.as_ref().and_then(BootMenu::default_entry);
+    match (first.kind, then) {
         (LoaderKind::Other, _) => {
             Starts::Unknown { why: format!("{first_name} is no loader that is known here") }
         }
-        _ => Starts::Yes { by: first_name },
+        (_, None) => Starts::Unknown {
+            why: format!("{first_name} is there; the configuration behind it could not be followed"),
+        },
+        (_, Some(entry)) => {
+            let kernel = entry.kernel.as_ref().map_or("what its entry names", |k| k.path.as_str());
+            let origin =
+                if entry.origin == first.path { String::new() } else { format!("{} and ", entry.origin) };
+            Starts::Yes { by: format!("{first_name}, then {origin}{kernel}") }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::FsPlace;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The `grub.cfg` beside GRUB on the ESP. Distributions put three lines there that lead to the real one.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct GrubStub {
     pub configfile: Option<String>,
     /// Whether it has menu entries of its own and so is no stub.
     pub has_menu: bool,
+    /// Whether paths on btrfs are those of the default subvolume (`btrfs_relative_path`, in SUSE's and Fedora's GRUB).
+    pub relative: bool,
 }
 
 /// One entry of the menu.
@@ -24,6 +27,8 @@ pub struct GrubStub {
 pub struct MenuEntry {
     /// Its title.
     pub title: String,
+    /// Its `--id`.
+    pub id: Option<String>,
     /// File-system id its paths are on, when it names one.
     pub search: Option<String>,
     /// Kernel path.
@@ -41,16 +46,22 @@ pub struct GrubMenu {
     pub path: String,
     /// Where that is.
     pub place: FsPlace,
-    /// Number of entries, those of submenus included.
-    pub entries: usize,
-    /// The entry that starts when nobody touches a key, as far as that can be told; else the first.
-    pub default: Option<MenuEntry>,
+    /// Its entries, those of submenus included.
+    pub entries: Vec<MenuEntry>,
+    /// Where each entry of the top level begins among them; a submenu counts as one.
+    pub top: Vec<usize>,
+    /// What `default` is set to, last.
+    pub default_value: Option<String>,
+    /// Other variables that are set, each as it was set last.
+    pub variables: BTreeMap<String, String>,
     /// Whether entries come from files in `loader/entries` instead.
     pub uses_bls: bool,
 }
 
 /// Most menu entries that are looked at.
 const ENTRY_MAX: usize = 512;
+/// Most variables that are kept.
+const VARIABLES_MAX: usize = 256;
 
 impl GrubStub {
     /// Folder of the stub: `/EFI/debian`.
@@ -64,8 +75,11 @@ impl GrubStub {
             match words.first().map(String::as_str) {
                 Some("search" | "search.fs_uuid") => stub.search = searched(&words).or(stub.search),
                 Some("set") => {
-                    if let Some(value) = words.get(1).and_then(|w| w.strip_prefix("prefix=")) {
+                    let assigned = words.get(1).map_or("", String::as_str);
+                    if let Some(value) = assigned.strip_prefix("prefix=") {
                         stub.prefix = Some(on_volume(value, stub.prefix.as_deref()));
+                    } else if let Some(value) = assigned.strip_prefix("btrfs_relative_path=") {
+                        stub.relative = ["y", "yes", "1", "true"].contains(&value);
                     }
                 }
                 Some("configfile" | "normal" | "source") => {
@@ -83,10 +97,7 @@ impl GrubStub {
 impl GrubMenu {
     pub(super) fn parse(path: &str, place: FsPlace, text: &str) -> GrubMenu {
         let mut menu = GrubMenu { path: path.to_string(), place, ..GrubMenu::default() };
-        let mut wanted = 0usize;
         let mut all: Vec<MenuEntry> = Vec::new();
-        // Number of entries at the top level so far, and where each begins in `all`; a submenu counts as one.
-        let mut top: Vec<usize> = Vec::new();
         let mut depth = 0usize;
         let mut submenu: Option<usize> = None;
         let mut search = None;
@@ -95,13 +106,15 @@ impl GrubMenu {
             match first {
                 Some("menuentry" | "submenu") if all.len() < ENTRY_MAX => {
                     if submenu.is_none() {
-                        top.push(all.len());
+                        menu.top.push(all.len());
                     }
                     if first == Some("submenu") {
                         submenu = submenu.or(Some(depth));
                     } else {
                         let title = words.get(1).cloned().unwrap_or_default();
-                        all.push(MenuEntry { title, search: search.clone(), ..MenuEntry::default() });
+                        let option = words.iter().position(|w| w == "--id" || w == "$menuentry_id_option");
+                        let id = option.and_then(|i| words.get(i.saturating_add(1))).cloned();
+                        all.push(MenuEntry { title, id, search: search.clone(), ..MenuEntry::default() });
                     }
                 }
                 Some("search" | "search.fs_uuid") => {
@@ -123,13 +136,13 @@ impl GrubMenu {
                         entry.initrd = words.iter().skip(1).map(|w| on_volume(w, None)).collect();
                     }
                 }
-                Some("set") => {
-                    if let Some(n) =
-                        words.get(1).and_then(|w| w.strip_prefix("default=")).and_then(|v| v.parse().ok())
-                    {
-                        wanted = n;
+                Some("set") => match words.get(1).and_then(|w| w.split_once('=')) {
+                    Some(("default", value)) => menu.default_value = Some(value.to_string()),
+                    Some((name, value)) if menu.variables.len() < VARIABLES_MAX => {
+                        menu.variables.insert(name.to_string(), value.to_string());
                     }
-                }
+                    _ => {}
+                },
                 Some("blscfg") => menu.uses_bls = true,
                 _ => {}
             }
@@ -146,30 +159,8 @@ impl GrubMenu {
                 }
             }
         }
-        menu.entries = all.len();
-        let index = top.get(wanted).or(top.first()).copied().unwrap_or(0);
-        menu.default = all.get(index).or(all.first()).cloned();
+        menu.entries = all;
         menu
-    }
-}
-
-impl MenuEntry {
-    /// The value of `key=` on the kernel command line; the last one counts.
-    pub fn option(&self, key: &str) -> Option<&str> {
-        let mut found = None;
-        for word in self.options.split_whitespace() {
-            if let Some(value) = word.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
-                found = Some(value);
-            }
-        }
-        found
-    }
-
-    /// Whether a console is on the first serial port.
-    pub fn has_serial_console(&self) -> bool {
-        self.options
-            .split_whitespace()
-            .any(|w| w.strip_prefix("console=").is_some_and(|c| c.starts_with("ttyS0")))
     }
 }
 
@@ -265,19 +256,19 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_default_entry_behind_a_submenu() {
+    fn finds_the_entries_behind_a_submenu() {
         let text = "set default=\"1\"\nif [ x = y ]; then\n set foo=\"${bar}\"\nfi\n\
             submenu 'More' {\n menuentry 'In' {\n linux /a root=UUID=1\n }\n menuentry 'In2' { linux /b\n }\n}\n\
             menuentry 'Wanted' --class x {\n search --no-floppy --fs-uuid --set=root 1234-ABCD\n\
             linux /vmlinuz root=UUID=2 ro console=tty0 console=ttyS0,115200\n initrd /a.img /b.img\n}\n";
         let menu = GrubMenu::parse("/boot/grub/grub.cfg", FsPlace::partition(2), text);
-        let entry = menu.default.expect("an entry");
-        assert_eq!((menu.entries, entry.title.as_str()), (3, "Wanted"));
+        assert_eq!((menu.entries.len(), menu.default_value.as_deref()), (3, Some("1")));
+        let entry = &menu.entries[menu.top[1]];
+        assert_eq!(entry.title, "Wanted");
         assert_eq!(entry.kernel.as_deref(), Some("/vmlinuz"));
         assert_eq!(entry.initrd, ["/a.img", "/b.img"]);
-        assert_eq!(entry.option("root"), Some("UUID=2"));
         assert_eq!(entry.search.as_deref(), Some("1234-ABCD"));
-        assert!(entry.has_serial_console());
+        assert_eq!(entry.options, "root=UUID=2 ro console=tty0 console=ttyS0,115200");
     }
 
     #[test]

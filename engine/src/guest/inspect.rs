@@ -99,6 +99,7 @@ pub fn look(disk: &DiskRef) -> Result<Guest, ReadError> {
         loaders,
         stub: None,
         menu: None,
+        boot: None,
         uefi_start: super::Starts::Unknown { why: String::new() },
         bios_start: super::Starts::Unknown { why: String::new() },
         findings: Vec::new(),
@@ -272,12 +273,19 @@ fn file_system(
             return (None, None);
         }
     };
-    let mut fs =
-        FileSystem { kind: probe.kind, uuid: probe.uuid, label: probe.label, journal: None, problem: None };
+    let mut fs = FileSystem {
+        kind: probe.kind,
+        uuid: probe.uuid,
+        label: probe.label,
+        subvolume: None,
+        journal: None,
+        problem: None,
+    };
     match volume::open(&slice) {
         Ok(volume) => {
             let journal = volume.journal();
             fs.label = fs.label.or_else(|| volume.label());
+            fs.subvolume = volume.subvolume();
             match &journal {
                 Journal::Clean => {}
                 Journal::Replayed { .. } => findings.note(

@@ -9,6 +9,7 @@ mod fstab;
 mod grub;
 mod inspect;
 mod loaders;
+mod menu;
 mod os;
 mod report;
 
@@ -16,6 +17,7 @@ pub use findings::{Finding, Severity};
 pub use grub::{GrubMenu, GrubStub, MenuEntry};
 pub use inspect::{Guest, Mounted, inspect, look};
 pub use loaders::{Loader, LoaderKind};
+pub use menu::{BootEntry, BootFile, BootMenu, MenuSource, NotPlain, Part, kernel_words};
 pub use os::{Os, OsKind};
 pub(crate) use report::size;
 
@@ -41,6 +43,8 @@ pub struct Inspection {
     pub stub: Option<GrubStub>,
     /// The real `grub.cfg`.
     pub menu: Option<GrubMenu>,
+    /// What the guest's own loader would offer, whichever it is.
+    pub boot: Option<BootMenu>,
     /// Whether UEFI firmware would start it.
     pub uefi_start: Starts,
     /// Whether a BIOS would start it.
@@ -171,6 +175,8 @@ pub struct FileSystem {
     pub uuid: Option<String>,
     /// Its label.
     pub label: Option<String>,
+    /// On btrfs, where in the whole file system the default subvolume lies that a plain mount shows: `/@/.snapshots/1/snapshot`.
+    pub subvolume: Option<String>,
     /// State of its journal, when the file system could be opened.
     pub journal: Option<Journal>,
     /// Why it could not be opened.

@@ -64,7 +64,7 @@ pub(super) fn windows_on(place: Option<FsPlace>) -> Os {
 }
 
 /// The value of `key` in the shell-like text of os-release(5).
-fn value(text: &str, key: &str) -> Option<String> {
+pub(super) fn value(text: &str, key: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
         let value = value.trim().trim_matches(|c| c == '"' || c == '\'');

@@ -56,14 +56,22 @@ impl fmt::Display for Inspection {
             let to = stub.configfile.as_deref().unwrap_or("nothing");
             writeln!(f, "grub        {} leads to {to}", stub.path)?;
         }
-        if let Some(entry) = self.menu.as_ref().and_then(|m| m.default.as_ref()) {
-            writeln!(f, "  starts    {:?}", entry.title)?;
-            writeln!(f, "  kernel    {} {}", entry.kernel.as_deref().unwrap_or("none"), entry.options)?;
-            writeln!(
-                f,
-                "  initrd    {}",
-                if entry.initrd.is_empty() { "none".to_string() } else { entry.initrd.join(" ") }
-            )?;
+        if let Some(boot) = &self.boot {
+            writeln!(f, "menu        {} entries of {}", boot.entries.len(), boot.source.name())?;
+            if let Some(entry) = boot.default_entry() {
+                writeln!(f, "  starts    {:?} ({}); {}", entry.title, entry.origin, boot.default_why)?;
+                let kernel = entry.kernel.as_ref().map_or("none".to_string(), ToString::to_string);
+                writeln!(f, "  kernel    {kernel} {}", entry.options)?;
+                let initrd: Vec<String> = entry.initrd.iter().map(ToString::to_string).collect();
+                writeln!(
+                    f,
+                    "  initrd    {}",
+                    if initrd.is_empty() { "none".to_string() } else { initrd.join(" ") }
+                )?;
+            }
+            for other in &boot.left_out {
+                writeln!(f, "  left out  {other}")?;
+            }
         }
         writeln!(f, "UEFI        {}", self.uefi_start)?;
         writeln!(f, "BIOS        {}", self.bios_start)?;

@@ -16,8 +16,16 @@ impl lambutter::BlockRead for Reader {
     }
 }
 
+/// `BTRFS_FT_DIR`.
+const DIRECTORY: u8 = 2;
+/// Object id of the tree that everything else hangs from: `BTRFS_FS_TREE_OBJECTID`.
+const TOP_LEVEL: u64 = 5;
+/// Most directories that are looked at to find a subvolume's place.
+const LOOKS_MAX: usize = 4096;
+
 pub(super) struct Btrfs {
     probe: Probe,
+    disk: DiskRef,
     // The library wants `&mut` to read; nothing but its reader's position changes.
     fs: RefCell<lambutter::Btrfs<Reader>>,
 }
@@ -25,9 +33,40 @@ pub(super) struct Btrfs {
 impl Btrfs {
     pub(super) fn open(disk: DiskRef, probe: Probe) -> Result<Btrfs, VolumeError> {
         let len = disk.geometry().len.get();
-        let fs = lambutter::Btrfs::open(Reader(disk), len)
+        let fs = lambutter::Btrfs::open(Reader(disk.clone()), len)
             .map_err(|e| VolumeError::broken(FsKind::Btrfs, "opening", format!("{e:?}")))?;
-        Ok(Btrfs { probe, fs: RefCell::new(fs) })
+        Ok(Btrfs { probe, disk, fs: RefCell::new(fs) })
+    }
+
+    /// Where the subvolume `wanted` hangs. The reader has no way from a subvolume to its parent, so its usual places are looked at:
+    /// subvolumes within subvolumes, and snapper's `.snapshots/NUMBER/snapshot`.
+    fn place_of(&self, wanted: u64) -> Option<String> {
+        let len = self.disk.geometry().len.get();
+        let mut fs = lambutter::Btrfs::open_subvol_id(Reader(self.disk.clone()), len, TOP_LEVEL).ok()?;
+        let mut open = vec![(String::new(), TOP_LEVEL)];
+        let mut looks = 0;
+        while let Some((folder, subvolume)) = open.pop() {
+            let here = if folder.is_empty() { "/" } else { folder.as_str() };
+            let entries = fs.read_dir(lambutter::Path::new(here.as_bytes())?).ok()?;
+            for entry in entries.iter().filter(|e| e.kind_byte == DIRECTORY) {
+                looks += 1;
+                if looks > LOOKS_MAX {
+                    return None;
+                }
+                let path = format!("{folder}/{}", String::from_utf8_lossy(&entry.name));
+                let Some(Ok(inode)) = lambutter::Path::new(path.as_bytes()).map(|p| fs.resolve(p)) else {
+                    continue;
+                };
+                if inode.subvolume() == wanted {
+                    return Some(path);
+                }
+                let snapper = folder.ends_with("/.snapshots") || entry.name == b".snapshots";
+                if inode.subvolume() != subvolume || snapper {
+                    open.push((path, inode.subvolume()));
+                }
+            }
+        }
+        None
     }
 }
 
@@ -59,6 +98,11 @@ impl Volume for Btrfs {
         Journal::Clean
     }
 
+    fn subvolume(&self) -> Option<String> {
+        let own = self.fs.borrow().subvolume();
+        if own == TOP_LEVEL { None } else { self.place_of(own) }
+    }
+
     fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
         let mut fs = self.fs.borrow_mut();
         let at = at(path)?;
@@ -83,7 +127,7 @@ impl Volume for Btrfs {
                 // BTRFS_FT_*: 1 regular, 2 directory, 7 symbolic link.
                 kind: match e.kind_byte {
                     1 => EntryKind::File,
-                    2 => EntryKind::Directory,
+                    DIRECTORY => EntryKind::Directory,
                     7 => EntryKind::Symlink,
                     _ => EntryKind::Other,
                 },

@@ -1,8 +1,8 @@
 //! FAT12, FAT16 and FAT32 through `hadris-fat`, read-only. Names match without regard to case.
 
-use super::{DiskCursor, Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use super::{DiskCursor, Entry, EntryKind, FsKind, Journal, Probe, READ_LIMIT, Volume, VolumeError};
 use crate::disk::DiskRef;
-use hadris_fat::{Error, FatVolume, FatVolumeReadExt, FileEntry};
+use hadris_fat::{Error, FatVolume, FatVolumeReadExt, FileEntry, SeekFrom};
 
 pub(super) struct Fat {
     probe: Probe,
@@ -62,6 +62,31 @@ impl Volume for Fat {
         }
         let mut reader = self.fs.read_file(&entry).map_err(|e| error(path, e))?;
         reader.read_to_vec().map_err(|e| error(path, e))
+    }
+
+    fn read_part(&self, path: &str, at: u64, len: u64) -> Result<(Vec<u8>, u64), VolumeError> {
+        let entry = self.entry(path)?;
+        if !entry.is_file() {
+            return Err(VolumeError::not_found(path));
+        }
+        let whole = entry.len();
+        let len = len.min(READ_LIMIT).min(whole.saturating_sub(at));
+        if len == 0 {
+            return Ok((Vec::new(), whole));
+        }
+        let mut reader = self.fs.read_file(&entry).map_err(|e| error(path, e))?;
+        reader.seek(SeekFrom::Start(at)).map_err(|e| error(path, e))?;
+        let mut bytes = vec![0; len as usize]; // at most READ_LIMIT
+        let mut done = 0;
+        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match reader.read(rest).map_err(|e| error(path, e))? {
+                0 => {
+                    return Err(VolumeError::broken(FsKind::Fat, path, "its clusters end before its length"));
+                }
+                n => done = done.saturating_add(n),
+            }
+        }
+        Ok((bytes, whole))
     }
 
     fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {

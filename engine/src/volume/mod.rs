@@ -146,6 +146,25 @@ pub trait Volume {
     /// [`VolumeError::NotFound`]; [`VolumeError::TooLarge`] beyond `max` bytes (never more than [`READ_LIMIT`]); a broken file system.
     fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError>;
 
+    /// At most `len` bytes of the file at `path` from `at` on (fewer at its end), and the file's length.
+    ///
+    /// # Errors
+    /// As for [`Volume::read`].
+    fn read_part(&self, path: &str, at: u64, len: u64) -> Result<(Vec<u8>, u64), VolumeError> {
+        let mut bytes = self.read(path, READ_LIMIT)?;
+        let whole = bytes.len() as u64;
+        // Both are at most READ_LIMIT.
+        bytes.truncate(at.saturating_add(len).min(whole) as usize);
+        bytes.drain(..at.min(whole).min(bytes.len() as u64) as usize);
+        Ok((bytes, whole))
+    }
+
+    /// On btrfs, the path in the whole file system of the default subvolume, which is what all paths here begin at; `None` when that is the
+    /// whole.
+    fn subvolume(&self) -> Option<String> {
+        None
+    }
+
     /// The names in the directory at `path`, in the order of the file system.
     ///
     /// # Errors
@@ -218,6 +237,14 @@ impl Volume for Guarded {
 
     fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
         guard(self.kind, path, || self.inner.read(path, max.min(READ_LIMIT)))
+    }
+
+    fn read_part(&self, path: &str, at: u64, len: u64) -> Result<(Vec<u8>, u64), VolumeError> {
+        guard(self.kind, path, || self.inner.read_part(path, at, len.min(READ_LIMIT)))
+    }
+
+    fn subvolume(&self) -> Option<String> {
+        guard(self.kind, "finding the default subvolume", || Ok(self.inner.subvolume())).unwrap_or_default()
     }
 
     fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {
