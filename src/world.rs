@@ -90,8 +90,8 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .find(|p| p.is_file())
 }
 
-/// The GRUB pieces of this host, made once and cached.
-pub fn kit(cancel: &Cancel) -> Result<Arc<engine::boot::LoaderKit>, VerbError> {
+/// The GRUB pieces of this host for a script at `script_lba`, made once and cached.
+pub fn kit(script_lba: u64, cancel: &Cancel) -> Result<engine::boot::LoaderKit, VerbError> {
     let broken = |e: &dyn std::fmt::Display| VerbError::new(VerbOutcome::Broken, e.to_string());
     let cache = cache_dir().map_err(|e| broken(&e))?;
     let grub = drills::loader::GrubPaths {
@@ -101,8 +101,7 @@ pub fn kit(cancel: &Cancel) -> Result<Arc<engine::boot::LoaderKit>, VerbError> {
     if cancel.is_cancelled() {
         return Err(VerbError::new(VerbOutcome::Interrupted, "the run was cancelled"));
     }
-    drills::loader::kit(&grub, &cache)
-        .map(Arc::new)
+    drills::loader::kit(&grub, script_lba, &cache)
         .map_err(|e| broken(&e).with_next("./x setup, or apt install grub-pc-bin grub-common"))
 }
 

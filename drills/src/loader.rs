@@ -1,6 +1,6 @@
 //! GRUB for the BIOS, as bytes: made with the host's `grub-mkimage`, once per version of GRUB.
 //!
-//! The core is the same for every disk: its embedded line reads a plain-text script from fixed sectors of the disk it was started
+//! The core is the same for every disk whose gap is as usual: its embedded line reads a plain-text script from fixed sectors of the disk it was started
 //! from, and what is particular about a disk stands there ([`engine::boot`]). So the core can be kept: an entry of the cache is named by
 //! the BLAKE3 of everything that went into it, carries the BLAKE3 of what came out, and appears under its name only when whole.
 
@@ -13,14 +13,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// First sector of the script: the last 8 sectors below LBA 2048, where partitions begin.
-pub const SCRIPT_LBA: u64 = 2040;
-/// Sectors of the script.
-pub const SCRIPT_SECTORS: u64 = 8;
+pub use engine::convert::SCRIPT_SECTORS;
 
 /// What the core can do: partition tables and file systems a `/boot` may lie on, and the commands of distributions' `grub.cfg`.
 const MODULES: &str = "biosdisk part_gpt part_msdos fat ext2 lvm btrfs xfs search search_fs_uuid search_fs_file search_label normal \
-    configfile linux echo test serial terminal minicmd loadenv gzio regexp probe true sleep halt reboot ls cat all_video gfxterm font \
+    configfile linux loopback echo test serial terminal minicmd loadenv gzio regexp probe true sleep halt reboot ls cat all_video gfxterm font \
     keystatus";
 
 /// Nothing here is larger; a folder of GRUB modules has about 300 files of a few KiB.
@@ -88,17 +85,17 @@ pub enum LoaderError {
 }
 
 /// The embedded configuration. It runs in GRUB's rescue parser, which knows one line and no `if`; `$root` is the disk the BIOS started.
-fn embedded() -> String {
-    format!("normal ($root){SCRIPT_LBA}+{SCRIPT_SECTORS}\n")
+fn embedded(script_lba: u64) -> String {
+    format!("normal ($root){script_lba}+{SCRIPT_SECTORS}\n")
 }
 
-/// The loader: from `cache`, or made and put there. `cache` is made when it is missing.
+/// The loader for a script at `script_lba`: from `cache`, or made and put there. `cache` is made when it is missing.
 ///
 /// # Errors
 /// See [`LoaderError`].
-pub fn kit(grub: &GrubPaths, cache: &Path) -> Result<LoaderKit, LoaderError> {
+pub fn kit(grub: &GrubPaths, script_lba: u64, cache: &Path) -> Result<LoaderKit, LoaderError> {
     let boot_img = read(&grub.modules.join("boot.img"), "grub-pc-bin")?;
-    let key = inputs(grub)?;
+    let key = inputs(grub, script_lba)?;
     std::fs::create_dir_all(cache).map_err(|e| fault("making the folder", cache, e))?;
     let entry = cache.join(format!("grub-core-{key}.bin"));
     let version = version(&grub.modules);
@@ -106,22 +103,22 @@ pub fn kit(grub: &GrubPaths, cache: &Path) -> Result<LoaderKit, LoaderError> {
         provenance: format!("GRUB {version} from {}, core {}", grub.modules.display(), short(&core_img)),
         boot_img: boot_img.clone(),
         core_img,
-        script_lba: SCRIPT_LBA,
+        script_lba,
         script_sectors: SCRIPT_SECTORS,
     };
     if let Some(kit) = kept(&entry).map(&whole).filter(|k| k.check().is_ok()) {
         return Ok(kit);
     }
-    let kit = whole(make(grub, cache)?);
+    let kit = whole(make(grub, script_lba, cache)?);
     kit.check().map_err(|source| LoaderError::Strange { path: grub.modules.clone(), source })?;
     keep(cache, &entry, &kit.core_img)?;
     Ok(kit)
 }
 
-fn make(grub: &GrubPaths, cache: &Path) -> Result<Vec<u8>, LoaderError> {
+fn make(grub: &GrubPaths, script_lba: u64, cache: &Path) -> Result<Vec<u8>, LoaderError> {
     let temp = |e| fault("making a temporary file in", cache, e);
     let mut config = tempfile::NamedTempFile::new_in(cache).map_err(temp)?;
-    config.write_all(embedded().as_bytes()).map_err(temp)?;
+    config.write_all(embedded(script_lba).as_bytes()).map_err(temp)?;
     let out = tempfile::NamedTempFile::new_in(cache).map_err(temp)?;
     let run = Command::new(&grub.mkimage)
         .args(["-O", "i386-pc", "-p", "/boot/grub", "-d"])
@@ -161,7 +158,7 @@ fn keep(cache: &Path, entry: &Path, core: &[u8]) -> Result<(), LoaderError> {
 }
 
 /// BLAKE3 of everything that decides what the core becomes.
-fn inputs(grub: &GrubPaths) -> Result<String, LoaderError> {
+fn inputs(grub: &GrubPaths, script_lba: u64) -> Result<String, LoaderError> {
     let mut hash = blake3::Hasher::new();
     let mut add = |name: &str, bytes: &[u8]| {
         hash.update(&(name.len() as u64).to_le_bytes());
@@ -169,7 +166,7 @@ fn inputs(grub: &GrubPaths) -> Result<String, LoaderError> {
         hash.update(&(bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
-    add("embedded", embedded().as_bytes());
+    add("embedded", embedded(script_lba).as_bytes());
     add("modules", MODULES.as_bytes());
     add("mkimage", &read(&grub.mkimage, "grub-common")?);
     let listing = std::fs::read_dir(&grub.modules).map_err(|e| fault("listing", &grub.modules, e))?;

@@ -7,20 +7,20 @@ use engine::disk::{DiskRef, Geometry, MemDisk, Overlay};
 use engine::guest::{Starts, TableKind, inspect};
 use engine::table::mbr::{Mbr, MbrKind};
 use engine::units::{ByteLen, SectorSize};
-use guest_support::{ESP_AT, MIB, Made, ROOT_AT, Spec, bytes_of, gen2, kit, mem, mem_bytes, run};
+use guest_support::{ESP_AT, MIB, Made, ROOT_AT, Spec, bytes_of, gen2, kits, mem, mem_bytes, run};
 use std::fs;
 use std::sync::Arc;
 
 #[track_caller]
 fn plan(disk: &DiskRef, table: TableChoice) -> Plan {
     let inspection = inspect(disk).expect("inspect");
-    to_gen1(disk, &inspection, kit(), &Gen1Options { table }).unwrap_or_else(|e| panic!("{e}\n{inspection}"))
+    to_gen1(disk, &inspection, &kits, &Gen1Options { table }).unwrap_or_else(|e| panic!("{e}\n{inspection}"))
 }
 
 #[track_caller]
 fn refusal(disk: &DiskRef, table: TableChoice, id: &str) -> Refusal {
     let inspection = inspect(disk).expect("inspect");
-    let refusal = to_gen1(disk, &inspection, kit(), &Gen1Options { table }).expect_err("a refusal");
+    let refusal = to_gen1(disk, &inspection, &kits, &Gen1Options { table }).expect_err("a refusal");
     assert!(refusal.has(id), "wanted {id}, found {refusal}");
     refusal
 }
@@ -182,7 +182,7 @@ fn a_place_that_is_already_as_before_is_no_conflict() {
     let made = gen2(&Spec::default());
     let (disk, gen1, _) = gen1(&made, TableChoice::Gpt);
     let (mut bytes, original) = (bytes_of(&gen1), bytes_of(&disk));
-    bytes[2040 * 512..2048 * 512].copy_from_slice(&original[2040 * 512..2048 * 512]);
+    bytes[1984 * 512..2048 * 512].copy_from_slice(&original[1984 * 512..2048 * 512]);
     let now = mem_bytes(bytes);
     let back = to_gen2(&now, None).expect("plan");
     assert!(bytes_of(&back.patch.apply(&now).expect("apply")) == original);
@@ -220,14 +220,14 @@ fn refuses_another_length_on_the_way_back() {
 fn keeps_foreign_bytes_in_the_gap_and_gives_them_back() {
     let made = gen2(&Spec::default());
     let mut bytes = fs::read(&made.path).expect("image");
-    for lba in [34usize, 300, 560, 1999, 2044] {
+    for lba in [34usize, 300, 560, 1970, 2044] {
         bytes[lba * 512 + 7..lba * 512 + 40].fill(0xa5);
     }
     let disk = mem_bytes(bytes.clone());
     let plan = plan(&disk, TableChoice::Gpt);
     let gen1 = plan.patch.apply(&disk).expect("apply");
     let now = bytes_of(&gen1);
-    assert!(now[1999 * 512..2000 * 512] == bytes[1999 * 512..2000 * 512], "not ours, not touched");
+    assert!(now[1970 * 512..1971 * 512] == bytes[1970 * 512..1971 * 512], "not ours, not touched");
     let back = to_gen2(&gen1, None).expect("plan").patch.apply(&gen1).expect("apply");
     assert!(bytes_of(&back) == bytes);
 }
@@ -255,7 +255,8 @@ fn refuses_by_name_and_says_what_to_do() {
     let (_, gen1, _) = gen1(&made, TableChoice::Gpt);
     refusal(&gen1, TableChoice::Auto, "already-gen1");
     let wide = Geometry { len: ByteLen(good.len() as u64), sector: SectorSize::B4096 };
-    refusal(&(Arc::new(MemDisk::new(wide, good.clone())) as DiskRef), TableChoice::Auto, "sector-4096");
+    // A table in sectors of 512 bytes means nothing on a disk with larger ones.
+    refusal(&(Arc::new(MemDisk::new(wide, good.clone())) as DiskRef), TableChoice::Auto, "no-table");
 }
 
 #[test]
@@ -264,7 +265,9 @@ fn refuses_guests_it_cannot_convert() {
     refusal(&no_stub.disk(), TableChoice::Auto, "esp-grub-cfg-missing");
     let no_kernel = gen2(&Spec { kernel: "/boot/gone".into(), ..Spec::default() });
     refusal(&no_kernel.disk(), TableChoice::Auto, "kernel-missing");
-    let early = gen2(&Spec { esp_first: 40, ..Spec::default() });
+    // The third partition leaves no free MiB anywhere.
+    let full = vec!["-n3:43008:0".to_string()];
+    let early = gen2(&Spec { esp_first: 40, sgdisk: full, ..Spec::default() });
     let text = refusal(&early.disk(), TableChoice::Auto, "gap-too-small").to_string();
     assert!(text.contains("LBA 40"), "{text}");
     let files = vec![("EFI/Microsoft/Boot/bootmgfw.efi".to_string(), "MZ".to_string())];
@@ -310,7 +313,7 @@ fn a_plan_reads_like_a_plan_and_survives_json() {
         "Plan: Generation 2 to Generation 1",
         "Test Linux 1 (tiny)",
         "GRUB's core",
-        "LBA 2040..=2047",
+        "LBA 1984..=2047",
         "LBA 0, bytes 0..440",
     ] {
         assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");

@@ -102,14 +102,18 @@ fn capsule() -> impl Strategy<Value = Capsule> {
         Just(Capsule {
             tool: "drill test".into(),
             guest: "Linux \"quoted\" äöü".into(),
+            strategy: engine::convert::Strategy::KeepGpt,
+            plan: vec!["LBA 0: x".into()],
             from: shape(4096),
             to: shape(8192),
             lba0: Bytes::from(vec![0; 512]),
             gpt_header: Bytes::from(old.clone()),
             gpt_entries: Bytes::default(),
+            backup_header: Bytes::default(),
+            backup_entries: Bytes::default(),
             undo: vec![
                 Undo::Raw { at: ByteOffset(at), wrote: "00".into(), old: old.into(), what: "x".into() },
-                Undo::Table { from: shape(4096), to: shape(8192) },
+                Undo::Table { from: shape(4096), to: shape(8192), gained: Some("x".into()), old: vec![] },
             ],
         })
     })
@@ -118,7 +122,7 @@ fn capsule() -> impl Strategy<Value = Capsule> {
 /// A capsule with a right checksum and wrong content: from somebody who knows the format.
 fn forged(json: &str) -> Vec<u8> {
     let mut bytes = b"DRILLCAP".to_vec();
-    bytes.extend(1u32.to_le_bytes());
+    bytes.extend(2u32.to_le_bytes());
     bytes.extend((json.len() as u32).to_le_bytes());
     // The checksum guards against damage, not against forgers; the program's own function is the oracle for neither.
     bytes.extend(blake3_of(json.as_bytes()));
@@ -140,7 +144,7 @@ fn a_forged_capsule_is_refused_or_harmless() {
         );
     }
     // Offsets beyond the disk, a run that would not fit memory.
-    let head = r#"{"tool":"t","guest":"g","from":{"len":4096,"sector":512},"to":{"len":4096,"sector":512},"lba0":"","gpt_header":"","gpt_entries":"","undo":["#;
+    let head = r#"{"tool":"t","guest":"g","strategy":"keep-gpt","plan":[],"from":{"len":4096,"sector":512},"to":{"len":4096,"sector":512},"lba0":"","gpt_header":"","gpt_entries":"","backup_header":"","backup_entries":"","undo":["#;
     let bomb = format!(r#"{head}{{"undo":"raw","at":0,"wrote":"","old":"99999999999*00","what":""}}]}}"#);
     assert!(matches!(Capsule::from_bytes(&forged(&bomb)), Err(CapsuleError::Payload { .. })));
     let far =

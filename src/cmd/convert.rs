@@ -171,14 +171,24 @@ fn planned(args: &ConvertArgs, to: Generation, opened: &Opened, cancel: &Cancel)
                 TableArg::Gpt => TableChoice::Gpt,
                 TableArg::Mbr => TableChoice::Mbr,
             };
-            let kit = kit(cancel).map_err(|e| {
+            // What GRUB's maker says is the host's fault, not a reason of the disk's.
+            let fault = std::cell::RefCell::new(None);
+            let kits = |lba| {
+                kit(lba, cancel).map_err(|e| {
+                    let text = e.message.clone();
+                    *fault.borrow_mut() = Some(e);
+                    text
+                })
+            };
+            let plan = to_gen1(&opened.disk, &guest, &kits, &Gen1Options { table });
+            if let Some(e) = fault.take() {
                 let problem = Problem::new(ExitCode::Broken, &e.message);
-                match e.next {
+                return Err(match e.next {
                     Some(next) => problem.next(next),
                     None => problem,
-                }
-            })?;
-            to_gen1(&opened.disk, &guest, &kit, &Gen1Options { table })
+                });
+            }
+            plan
         }
         Generation::Gen2 => {
             let capsule = args.capsule.as_deref().map(read_capsule).transpose()?;

@@ -1,9 +1,12 @@
 //! The loader with the host's GRUB, and started by a BIOS.
 
-use super::{GrubPaths, LoaderError, SCRIPT_LBA, SCRIPT_SECTORS, kit};
+use super::{GrubPaths, LoaderError, SCRIPT_SECTORS, kit};
 use engine::units::Lba;
 use std::path::Path;
 use std::process::Command;
+
+/// Where the script lies on a disk whose first partition begins at LBA 2048.
+const SCRIPT_LBA: u64 = 1984;
 
 fn entries(cache: &Path) -> Vec<std::path::PathBuf> {
     std::fs::read_dir(cache).unwrap().map(|e| e.unwrap().path()).collect()
@@ -12,18 +15,18 @@ fn entries(cache: &Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_core_is_made_once_and_a_damaged_one_again() {
     let cache = tempfile::tempdir().unwrap();
-    let first = kit(&GrubPaths::debian(), cache.path()).unwrap();
+    let first = kit(&GrubPaths::debian(), SCRIPT_LBA, cache.path()).unwrap();
     first.check().unwrap();
     let room = SCRIPT_LBA - 34;
     assert!(first.core_sectors().get() < room, "{} sectors", first.core_sectors().get());
     let [entry] = &entries(cache.path())[..] else { panic!("{:?}", entries(cache.path())) };
     let made = entry.metadata().unwrap().modified().unwrap();
-    assert_eq!(kit(&GrubPaths::debian(), cache.path()).unwrap(), first);
+    assert_eq!(kit(&GrubPaths::debian(), SCRIPT_LBA, cache.path()).unwrap(), first);
     assert_eq!(entry.metadata().unwrap().modified().unwrap(), made, "it was made again");
     let whole = std::fs::read(entry).unwrap();
     for damaged in [&whole[..whole.len() / 2], &[0; 40][..], &[][..]] {
         std::fs::write(entry, damaged).unwrap();
-        assert_eq!(kit(&GrubPaths::debian(), cache.path()).unwrap(), first);
+        assert_eq!(kit(&GrubPaths::debian(), SCRIPT_LBA, cache.path()).unwrap(), first);
         assert!(std::fs::read(entry).unwrap() == whole);
     }
 }
@@ -35,7 +38,7 @@ fn what_is_missing_is_named_with_its_package() {
     let no_modules = GrubPaths { modules: nowhere.clone(), ..GrubPaths::debian() };
     let no_program = GrubPaths { mkimage: nowhere.clone(), ..GrubPaths::debian() };
     for (grub, package) in [(no_modules, "grub-pc-bin"), (no_program, "grub-common")] {
-        match kit(&grub, cache.path()) {
+        match kit(&grub, SCRIPT_LBA, cache.path()) {
             Err(e @ LoaderError::Missing { .. }) => assert!(e.to_string().contains(package), "{e}"),
             other => panic!("{other:?}"),
         }
@@ -47,7 +50,7 @@ fn what_is_missing_is_named_with_its_package() {
 fn a_program_that_fails_is_quoted_and_leaves_nothing() {
     let cache = tempfile::tempdir().unwrap();
     let grub = GrubPaths { mkimage: "/bin/false".into(), ..GrubPaths::debian() };
-    let error = kit(&grub, cache.path()).unwrap_err();
+    let error = kit(&grub, SCRIPT_LBA, cache.path()).unwrap_err();
     assert!(matches!(error, LoaderError::Mkimage { .. }), "{error}");
     assert!(entries(cache.path()).is_empty());
 }
@@ -55,7 +58,7 @@ fn a_program_that_fails_is_quoted_and_leaves_nothing() {
 #[test]
 fn a_bios_starts_it_and_it_runs_the_script_of_the_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let kit = kit(&GrubPaths::debian(), dir.path()).unwrap();
+    let kit = kit(&GrubPaths::debian(), SCRIPT_LBA, dir.path()).unwrap();
     let mut disk = vec![0; 4 << 20];
     let mut put = |lba: u64, bytes: &[u8]| {
         let at = (lba * 512) as usize;

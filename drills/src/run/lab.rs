@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub type Fixtures =
     Arc<dyn Fn(&str, &mut dyn FnMut(&str), &Cancel) -> Result<PathBuf, VerbError> + Send + Sync>;
 
-/// Makes the GRUB pieces of this host, or finds them made.
-pub type Kits = Arc<dyn Fn(&Cancel) -> Result<Arc<LoaderKit>, VerbError> + Send + Sync>;
+/// Makes the GRUB pieces of this host for a script at an LBA, or finds them made.
+pub type Kits = Arc<dyn Fn(u64, &Cancel) -> Result<LoaderKit, VerbError> + Send + Sync>;
 
 /// What a run needs from its host.
 pub struct Lab {

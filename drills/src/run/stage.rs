@@ -133,15 +133,23 @@ impl Stage for Run {
         let copy = self.act("test_failover", Some(&name), args, Some(pos), |action| {
             self.must_be_off(machine, "test_failover")?;
             let from = self.machine_of(machine)?;
-            let kit = (self.lab.kits)(&self.cancel)?;
+            // What GRUB's maker says is the host's fault, not a reason of the disk's.
+            let fault = std::cell::RefCell::new(None);
+            let kits = |lba| {
+                (self.lab.kits)(lba, &self.cancel).map_err(|e| {
+                    let text = e.message.clone();
+                    *fault.borrow_mut() = Some(e);
+                    text
+                })
+            };
             let table = match options.table {
                 Table::Auto => TableChoice::Auto,
                 Table::Gpt => TableChoice::Gpt,
                 Table::Mbr => TableChoice::Mbr,
             };
             let now = from.now()?;
-            let plan = engine::convert::to_gen1(&now, &from.inspection, &kit, &Gen1Options { table })
-                .map_err(|refusal| refused(&refusal))?;
+            let plan = engine::convert::to_gen1(&now, &from.inspection, &kits, &Gen1Options { table })
+                .map_err(|refusal| fault.take().unwrap_or_else(|| refused(&refusal)))?;
             let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
             Ok((id, super::machines::plan_line(&plan)))
         })?;

@@ -14,4 +14,4 @@ mod kit;
 mod script;
 
 pub use kit::{BOOT_CODE_LEN, CORE_SECTORS_MAX, KitError, LoaderKit, SECTOR};
-pub use script::{ScriptError, script};
+pub use script::{Entry, File, ScriptError, Steps, script};

@@ -9,18 +9,21 @@
 //! ```
 //! It lies in the gap before the first partition, at the start of a sector, between GRUB's core and its script.
 
-use super::{Bytes, Undo};
+use super::{Bytes, Strategy, Undo};
 use crate::disk::{Disk, Geometry, ReadError};
+use crate::table::gpt::{Gpt, TYPE_BIOS_BOOT};
 use crate::units::ByteOffset;
 use serde::{Deserialize, Serialize};
 
 /// First bytes of a capsule.
 pub const MAGIC: [u8; 8] = *b"DRILLCAP";
 /// The layout that this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 48;
 /// Most bytes of a capsule, header and all: 1 MiB, as much as fits before the first partition.
 pub const CAPSULE_MAX: usize = 1 << 20;
+/// Most BIOS boot partitions that are searched.
+const PLACES_MAX: usize = 4;
 /// Most operations that one may undo.
 const UNDO_MAX: usize = 256;
 
@@ -31,6 +34,10 @@ pub struct Capsule {
     pub tool: String,
     /// What was converted, in words.
     pub guest: String,
+    /// How.
+    pub strategy: Strategy,
+    /// What was done, a line an operation: place and reason.
+    pub plan: Vec<String>,
     /// Shape of the disk before.
     pub from: Geometry,
     /// Shape of the disk after.
@@ -41,6 +48,10 @@ pub struct Capsule {
     pub gpt_header: Bytes,
     /// The primary GPT array as it was.
     pub gpt_entries: Bytes,
+    /// The last sector of the disk, the backup GPT header's place, as it was.
+    pub backup_header: Bytes,
+    /// What lies before it, the backup GPT array's place, as it was.
+    pub backup_entries: Bytes,
     /// What undoes the conversion, in this order.
     pub undo: Vec<Undo>,
 }
@@ -120,15 +131,31 @@ impl Capsule {
         Ok(capsule)
     }
 
-    /// The capsule in the first MiB of a disk, if there is one. Damaged ones are passed over.
+    /// The capsule on a disk, if there is one: in its first MiB, or in that of a BIOS boot partition. Damaged ones are passed over.
     ///
     /// # Errors
-    /// [`ReadError`] when the first MiB cannot be read.
+    /// [`ReadError`] when those places cannot be read.
     pub fn find(disk: &dyn Disk) -> Result<Option<Capsule>, ReadError> {
-        let len = usize::try_from(disk.geometry().len.get()).unwrap_or(CAPSULE_MAX).min(CAPSULE_MAX);
-        let mut head = vec![0; len];
-        disk.read_at(ByteOffset(0), &mut head)?;
-        let starts = (0..len).step_by(512).filter_map(|at| head.get(at..));
-        Ok(starts.filter(|b| b.starts_with(&MAGIC)).find_map(|b| Capsule::from_bytes(b).ok()))
+        if let Some(found) = find_behind(disk, 0)? {
+            return Ok(Some(found));
+        }
+        let Ok(Some(gpt)) = Gpt::parse(disk) else { return Ok(None) };
+        let places = gpt.partitions.iter().filter(|p| p.type_guid == TYPE_BIOS_BOOT);
+        for (at, _) in places.take(PLACES_MAX).filter_map(|p| p.byte_range(gpt.sector)) {
+            if let Some(found) = find_behind(disk, at.get())? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
+}
+
+/// A capsule that begins at a whole sector of the MiB behind `at`.
+fn find_behind(disk: &dyn Disk, at: u64) -> Result<Option<Capsule>, ReadError> {
+    let left = disk.geometry().len.get().saturating_sub(at);
+    let len = usize::try_from(left).unwrap_or(CAPSULE_MAX).min(CAPSULE_MAX);
+    let mut head = vec![0; len];
+    disk.read_at(ByteOffset(at), &mut head)?;
+    let starts = (0..len).step_by(512).filter_map(|at| head.get(at..));
+    Ok(starts.filter(|b| b.starts_with(&MAGIC)).find_map(|b| Capsule::from_bytes(b).ok()))
 }

@@ -1,26 +1,20 @@
 //! LBA 0 as a real MBR: the same partitions, by BIOS types, the ESP active.
 
 use super::plan::{Direction, Refusal};
-use super::{Bytes, Op};
+use super::steps::discoverable_root;
 use crate::boot::{BOOT_CODE_LEN, SECTOR};
 use crate::disk::Geometry;
 use crate::guest::{Inspection, Partition};
 use crate::table::gpt;
 use crate::table::guid::Guid;
 use crate::table::mbr::{Mbr, MbrEntry, MbrKind};
-use crate::units::ByteOffset;
 use crate::volume::FsKind;
 
 /// Sectors that an MBR can count: 2 TiB.
 const SECTORS_MAX: u64 = u32::MAX as u64;
 
-/// The operation that replaces LBA 0.
-pub(super) fn real_mbr(
-    i: &Inspection,
-    to: Geometry,
-    code: &[u8; BOOT_CODE_LEN],
-    sector0: &Bytes,
-) -> Result<Op, Refusal> {
+/// LBA 0, but for its boot code.
+pub(super) fn real_mbr(i: &Inspection, to: Geometry) -> Result<Mbr, Refusal> {
     let mut no = Refusal::new(Direction::ToGen1);
     if i.partitions.len() > 4 {
         let text = format!("The disk has {} partitions; an MBR has room for 4.", i.partitions.len());
@@ -39,6 +33,15 @@ pub(super) fn real_mbr(
             no.add(id, finding.text.clone(), finding.fix.clone());
         }
     }
+    let names_no_root =
+        i.boot.as_ref().and_then(|b| b.default_entry()).is_some_and(|e| e.option("root").is_none());
+    if names_no_root && discoverable_root(i).is_some() {
+        no.add(
+            "root-by-type",
+            "The root is found by its partition's type, which an MBR has no room for.",
+            "Keep the GPT (--table gpt).",
+        );
+    }
     let mut entries = [MbrEntry::default(); 4];
     for (slot, partition) in entries.iter_mut().zip(&i.partitions) {
         match entry(partition) {
@@ -55,17 +58,14 @@ pub(super) fn real_mbr(
     let id = i.table.disk_id.clone().unwrap_or_default();
     let hash = blake3::hash(id.as_bytes());
     let signature = hash.as_bytes().first_chunk().map_or(1, |b| u32::from_le_bytes(*b)).max(1);
-    let mbr = Mbr {
+    Ok(Mbr {
         kind: MbrKind::Real,
-        boot_code: *code,
+        boot_code: [0; BOOT_CODE_LEN],
         disk_signature: signature,
         reserved: 0,
         entries,
         has_signature: true,
-    };
-    let reason =
-        format!("GRUB's boot code and a real MBR with {} partitions, the ESP active", i.partitions.len());
-    Ok(Op::Raw { at: ByteOffset(0), old: sector0.clone(), new: mbr.to_bytes().to_vec().into(), reason })
+    })
 }
 
 fn entry(p: &Partition) -> Option<MbrEntry> {

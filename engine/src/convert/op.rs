@@ -14,6 +14,17 @@ pub struct Place {
     pub len: ByteLen,
 }
 
+/// Bytes in place of others.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Change {
+    /// First byte.
+    pub at: ByteOffset,
+    /// What is there before; zeros beyond the end of a shorter disk.
+    pub old: Bytes,
+    /// What is there afterwards; as long as `old`.
+    pub new: Bytes,
+}
+
 /// A change, with the reason for it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
@@ -29,12 +40,16 @@ pub enum Op {
         /// Why.
         reason: String,
     },
-    /// Fit the GPT to a disk of another length: the backup copy moves to the new end, both headers say so.
+    /// Fit the GPT to a disk of another shape, or give it a partition more: both copies, and the end of the protective entry.
     Table {
         /// Shape before.
         from: Geometry,
         /// Shape afterwards.
         to: Geometry,
+        /// PARTUUID of the partition that it gains.
+        gained: Option<String>,
+        /// What changes, sorted by offset.
+        changes: Vec<Change>,
         /// Why.
         reason: String,
     },
@@ -90,8 +105,7 @@ impl Op {
     pub fn size(&self) -> u64 {
         match self {
             Op::Raw { new, .. } | Op::FatPut { new, .. } => new.len(),
-            // Two headers and two arrays of 128 entries.
-            Op::Table { .. } => 2 * (512 + 16_384),
+            Op::Table { changes, .. } => changes.iter().map(|c| c.new.len()).sum(),
             Op::FatRemove { .. } => 0,
         }
     }

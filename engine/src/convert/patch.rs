@@ -2,8 +2,8 @@
 
 use super::{Bytes, Op, Place};
 use crate::disk::{DiskRef, Geometry, Overlay, OverlayError, ReadError, Slice, Write, read_vec};
-use crate::table::gpt::{Gpt, GptError, GptWriteError};
-use crate::units::{ByteLen, ByteOffset};
+use crate::table::gpt::{GptError, GptWriteError};
+use crate::units::{ByteLen, ByteOffset, SectorSize};
 use crate::volume::{FatEdit, VolumeError, fat_edit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -134,12 +134,17 @@ pub fn lower(patch: &Patch, disk: &DiskRef) -> Result<Lowered, LowerError> {
                 }
                 pages.put(*at, new.as_slice());
             }
-            Op::Table { from, to, .. } => {
-                // The table is read as it lies on a disk of the shape it was made for.
-                let seen = Overlay::new(view, *from, Vec::new())?;
-                let gpt = Gpt::parse(&seen)?.ok_or(LowerError::NoTable)?;
-                for write in gpt.to_sectors(*to)? {
-                    pages.put(write.at, &write.bytes);
+            Op::Table { changes, .. } => {
+                for change in changes {
+                    if change.old.len() != change.new.len() {
+                        let (old, new) = (change.old.len(), change.new.len());
+                        return Err(LowerError::Length { place: op.place(), old, new });
+                    }
+                    let is = read_vec(view.as_ref(), change.at, change.old.as_slice().len())?;
+                    if is != change.old.as_slice() {
+                        return Err(LowerError::Changed { place: op.place() });
+                    }
+                    pages.put(change.at, change.new.as_slice());
                 }
             }
             Op::FatPut { partition, path, old, new, .. } => {
@@ -225,7 +230,8 @@ impl Pages {
     /// The disk as the operations so far leave it: as long as the longer of both shapes, because a table moves from one end to the other.
     fn view(&self, disk: &DiskRef, patch: &Patch) -> Result<DiskRef, OverlayError> {
         let len = patch.from.len.max(patch.to.len);
-        let shape = Geometry { len, sector: patch.from.sector };
+        // Operations work on bytes, and those of a disk with larger sectors are whole small ones.
+        let shape = Geometry { len, sector: SectorSize::B512 };
         Ok(Arc::new(Overlay::new(disk.clone(), shape, self.writes())?))
     }
 

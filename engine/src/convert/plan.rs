@@ -22,6 +22,8 @@ pub enum Strategy {
     KeepGpt,
     /// GRUB beside a real MBR; the GPT stays behind it, unused.
     RealMbr,
+    /// The disk starts under a BIOS as it is.
+    AsItIs,
     /// Undo what the capsule records.
     Undo,
 }
@@ -91,8 +93,24 @@ impl Refusal {
         self.reasons.push(RefusalReason { id: id.to_string(), text: text.into(), fix: fix.into() });
     }
 
+    /// Take over what `result` refuses, else its value.
+    pub(super) fn hold<T>(&mut self, result: Result<T, Refusal>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(other) => {
+                self.reasons.extend(other.reasons);
+                self.conflicts.extend(other.conflicts);
+                None
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.reasons.is_empty() && self.conflicts.is_empty()
+    }
+
     pub(super) fn or_ok(self) -> Result<(), Refusal> {
-        if self.reasons.is_empty() && self.conflicts.is_empty() { Ok(()) } else { Err(self) }
+        if self.is_empty() { Ok(()) } else { Err(self) }
     }
 
     /// Whether a reason of this id is among them.

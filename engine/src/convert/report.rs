@@ -9,6 +9,7 @@ impl fmt::Display for Strategy {
         f.write_str(match self {
             Strategy::KeepGpt => "GRUB for the BIOS, the GPT stays",
             Strategy::RealMbr => "GRUB for the BIOS, a real MBR in front of the GPT",
+            Strategy::AsItIs => "as it is: the disk starts under both firmwares",
             Strategy::Undo => "undo by the capsule on the disk",
         })
     }

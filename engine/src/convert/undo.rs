@@ -3,13 +3,16 @@
 //! **The rule:** what is there now must be what we wrote. Then the old content comes back. If the old content is already there, nothing is
 //! to do. Anything else was written by the guest, and is never overwritten: it is a [`Conflict`].
 
+use super::op::Change;
 use super::op::span;
 use super::patch::{file, slice};
+use super::table::{changes, read_padded};
 use super::{Bytes, LowerError, Op, Place};
-use crate::disk::{DiskRef, Geometry, read_vec};
+use crate::disk::{DiskRef, Geometry, Write, read_vec};
 use crate::table::gpt::Gpt;
 use crate::units::ByteOffset;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What must be known to undo an operation later. Written bytes are kept as hashes, replaced ones in full.
@@ -34,12 +37,16 @@ pub enum Undo {
         /// What was there before, whole sectors.
         old: Bytes,
     },
-    /// Fit the GPT to the old length again.
+    /// Fit the GPT to the old shape again: to the byte if nobody changed it, by its meaning otherwise.
     Table {
         /// Shape to return to.
         from: Geometry,
         /// Shape that was written.
         to: Geometry,
+        /// PARTUUID of the partition to remove.
+        gained: Option<String>,
+        /// What was replaced.
+        old: Vec<Replaced>,
     },
     /// Put a file back, or remove it if there was none.
     FatPut {
@@ -63,6 +70,17 @@ pub enum Undo {
     },
 }
 
+/// Bytes that were replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Replaced {
+    /// First byte.
+    pub at: ByteOffset,
+    /// BLAKE3 of what was written there, in hex.
+    pub wrote: String,
+    /// What was there before.
+    pub old: Bytes,
+}
+
 /// Something that the guest changed where we would have to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Conflict {
@@ -82,6 +100,8 @@ impl fmt::Display for Conflict {
     }
 }
 
+/// Unit in which a table is put together, bytes: headers and arrays begin at whole ones.
+const PAGE: usize = 512;
 const RULE: &str = "what is there must be what the conversion wrote";
 
 /// The operation that undoes `op` on the disk as it is now; `None` when there is nothing left to undo.
@@ -97,7 +117,10 @@ impl Undo {
     pub fn of(op: &Op) -> Undo {
         match op.clone() {
             Op::Raw { at, old, new, reason } => Undo::Raw { at, wrote: new.hash(), old, what: reason },
-            Op::Table { from, to, .. } => Undo::Table { from, to },
+            Op::Table { from, to, gained, changes, .. } => {
+                let replaced = |c: Change| Replaced { at: c.at, wrote: c.new.hash(), old: c.old };
+                Undo::Table { from, to, gained, old: changes.into_iter().map(replaced).collect() }
+            }
             Op::FatPut { partition, path, old, new, .. } => {
                 Undo::FatPut { partition, path, wrote: new.hash(), old }
             }
@@ -132,7 +155,7 @@ impl Undo {
                 let reason = "put back what was there before the capsule".to_string();
                 Ok(Ok((is != *old).then(|| Op::Raw { at: *at, old: is, new: old.clone(), reason })))
             }
-            Undo::Table { from, to } => table(*from, *to, now),
+            Undo::Table { from, to, gained, old } => table(*from, *to, gained.as_deref(), old, now),
             Undo::FatPut { partition, path, wrote, old } => {
                 let is = file(&slice(now, *partition)?, path)?;
                 Ok(undo_put(*partition, path, wrote, old.as_ref(), is))
@@ -154,26 +177,60 @@ impl Undo {
     }
 }
 
-fn table(from: Geometry, to: Geometry, now: &DiskRef) -> Result<Result<Option<Op>, Conflict>, LowerError> {
-    let conflict = |found: String| {
-        Ok(Err(Conflict {
-            what: "the GPT".into(),
-            place: "both copies".into(),
-            rule: format!("the partitions must fit the original length of {} bytes", from.len.get()),
-            found,
-        }))
+fn table(
+    from: Geometry,
+    to: Geometry,
+    gained: Option<&str>,
+    replaced: &[Replaced],
+    now: &DiskRef,
+) -> Result<Result<Option<Op>, Conflict>, LowerError> {
+    let back = |changes: Vec<Change>, reason: &str| {
+        let op = Op::Table { from: to, to: from, gained: None, changes, reason: reason.to_string() };
+        Ok(Ok(Some(op)))
     };
-    // The guest may have changed partitions; that is kept, as long as it fits the old length.
+    // What lies beyond the original end goes with it.
+    let inside = |r: &&Replaced| r.at.get().saturating_add(r.old.len()) <= from.len.get();
+    let mut untouched = Vec::new();
+    let mut is_ours = true;
+    for r in replaced {
+        let is = Bytes::from(read_padded(now.as_ref(), r.at, r.old.as_slice().len())?);
+        is_ours &= is.hash() == r.wrote;
+        if inside(&r) {
+            untouched.push(Change { at: r.at, old: is, new: r.old.clone() });
+        }
+    }
+    if is_ours {
+        return back(untouched, "put the original GPT back");
+    }
+    // The guest may have changed partitions; that is kept, as long as it fits the old shape.
+    let rule = format!("the partitions must fit the original disk of {} bytes", from.len.get());
+    let conflict = |found: String| {
+        Ok(Err(Conflict { what: "the GPT".into(), place: "both copies".into(), rule: rule.clone(), found }))
+    };
     let gpt = match Gpt::parse(now.as_ref()) {
         Ok(Some(gpt)) => gpt,
         Ok(None) => return conflict("there is no GPT any more".into()),
         Err(e) => return conflict(e.to_string()),
     };
-    if let Err(e) = gpt.to_sectors(from) {
-        return conflict(e.to_string());
+    let gpt = match gained.and_then(|id| id.parse().ok()) {
+        Some(id) => gpt.without(id),
+        None => gpt,
+    };
+    let writes = match gpt.fit(from).and_then(|gpt| gpt.to_sectors(from)) {
+        Ok(writes) => writes,
+        Err(e) => return conflict(e.to_string()),
+    };
+    // First what was there before, then over it the table as the guest left it.
+    let mut pages: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    let originals = replaced.iter().filter(inside).map(|r| (r.at.get(), r.old.as_slice()));
+    for (at, bytes) in originals.chain(writes.iter().map(|w| (w.at.get(), &w.bytes[..]))) {
+        for (i, page) in (0u64..).zip(bytes.chunks(PAGE)) {
+            pages.insert(at.saturating_add(i.saturating_mul(PAGE as u64)), page.to_vec());
+        }
     }
-    let reason = "move the backup GPT to the original end of the disk".to_string();
-    Ok(Ok(Some(Op::Table { from: to, to: from, reason })))
+    let writes: Vec<Write> =
+        pages.into_iter().map(|(at, bytes)| Write { at: ByteOffset(at), bytes: bytes.into() }).collect();
+    back(changes(now, from, &writes)?, "fit the GPT, as the guest left it, to the original disk")
 }
 
 fn undo_put(

@@ -54,8 +54,8 @@ pub(super) fn on<'a>(mounted: &'a [Mounted], place: &FsPlace) -> Option<&'a dyn 
     mounted.iter().find(|m| m.at == *place).map(|m| m.volume.as_ref())
 }
 
-/// Nothing is wrong with such a disk: it only has no way to Generation 1.
-const SECTOR_4096: &str = "The disk has 4096-byte sectors: it starts as Generation 2 only, for a BIOS and an MBR count in sectors of 512.";
+/// Nothing is wrong with such a disk.
+const SECTOR_4096: &str = "The disk has 4096-byte sectors. A BIOS counts in sectors of 512: a Generation 1 copy gets a table of those, and every partition keeps its bytes.";
 
 /// Look at a whole disk.
 ///

@@ -162,14 +162,24 @@ fn put(tree: &Path, path: &str, content: &[u8]) {
 }
 
 /// GRUB as floor 1 makes it.
+pub fn kits(script_lba: u64) -> Result<LoaderKit, String> {
+    let kit = kit();
+    if script_lba == kit.script_lba { Ok(kit.clone()) } else { Ok(make(script_lba)) }
+}
+
+/// GRUB for a script at the usual place.
 pub fn kit() -> &'static LoaderKit {
     static KIT: OnceLock<LoaderKit> = OnceLock::new();
-    KIT.get_or_init(|| {
+    KIT.get_or_init(|| make(1984))
+}
+
+fn make(script_lba: u64) -> LoaderKit {
+    {
         let dir = tempfile::tempdir().expect("temp dir");
         let (config, core) = (dir.path().join("core.cfg"), dir.path().join("core.img"));
-        fs::write(&config, "normal ($root)2040+8\n").expect("config");
+        fs::write(&config, format!("normal ($root){script_lba}+64\n")).expect("config");
         let modules = "biosdisk part_gpt part_msdos fat ext2 lvm btrfs xfs search search_fs_uuid search_fs_file search_label normal \
-            configfile linux echo test serial terminal minicmd loadenv gzio regexp probe true sleep halt reboot ls cat all_video \
+            configfile linux loopback echo test serial terminal minicmd loadenv gzio regexp probe true sleep halt reboot ls cat all_video \
             gfxterm font keystatus";
         let paths = ["-o", core.to_str().expect("path"), "-c", config.to_str().expect("path")];
         let mut args = vec!["-O", "i386-pc", "-d", "/usr/lib/grub/i386-pc", "-p", "/boot/grub"];
@@ -179,9 +189,9 @@ pub fn kit() -> &'static LoaderKit {
         LoaderKit {
             boot_img: fs::read("/usr/lib/grub/i386-pc/boot.img").expect("boot.img"),
             core_img: fs::read(core).expect("core.img"),
-            script_lba: 2040,
-            script_sectors: 8,
+            script_lba,
+            script_sectors: 64,
             provenance: "test".into(),
         }
-    })
+    }
 }

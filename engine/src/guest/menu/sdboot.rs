@@ -147,7 +147,7 @@ fn type_2(
 fn default(esp: Option<&dyn Volume>, found: &[(Entry, BootEntry)]) -> (usize, String) {
     let text = esp.and_then(|v| v.read("/loader/loader.conf", TEXT_MAX).ok()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
-    let mut settings = text.lines().filter_map(|l| l.trim().split_once([' ', '\t']));
+    let settings = text.lines().filter_map(|l| l.trim().split_once([' ', '\t']));
     let pattern =
         settings.rev().find(|(key, _)| *key == "default").map(|(_, v)| v.trim().to_ascii_lowercase());
     let first = "it is the first one in the order of the Boot Loader Specification";

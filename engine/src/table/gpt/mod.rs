@@ -1,5 +1,6 @@
 //! The GUID partition table: both copies, each with its own verdict. UEFI 2.10 §5.3.
 
+mod fit;
 mod header;
 mod write;
 

@@ -19,6 +19,14 @@ pub enum GptWriteError {
         /// Sector size of the disk, bytes.
         is: u64,
     },
+    /// A partition that does not begin and end at whole sectors of another size.
+    #[error("partition {index} does not begin and end at whole sectors of {sector} bytes")]
+    Alignment {
+        /// Its number.
+        index: u32,
+        /// The other sector size, bytes.
+        sector: u64,
+    },
     /// The disk is too short for the table itself.
     #[error("a disk of {sectors} sectors has no room for two copies of the GPT")]
     TooShort {
