@@ -134,7 +134,7 @@ mod tests {
         let key = |file: &str, key: &str, version: &str| {
             Entry::parse(file, &format!("sort-key {key}\nversion {version}\n"))
         };
-        let wanted = vec![
+        let wanted = [
             key("z.conf", "debian", "6.12"),
             key("a.conf", "debian", "6.9"),
             key("a.conf", "fedora", "7"),
