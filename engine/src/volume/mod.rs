@@ -10,6 +10,7 @@ mod ext4;
 mod fat;
 mod fat_edit;
 mod jbd2;
+pub mod lvm;
 mod ntfs;
 mod probe;
 mod xfs;
