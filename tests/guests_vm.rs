@@ -1,9 +1,9 @@
-//! Guests whose file systems only a kernel can make: roots on LVM. Each boots as Generation 2; each has a twin in which just what makes it special is
+//! Guests whose volumes only a kernel can make: roots on LVM and in subvolumes of btrfs. Each boots as Generation 2; each has a twin in which just what makes it special is
 //! broken, and which must not come up.
 
 mod common;
 
-use common::{consoles, expect, last_run, raw_copy, sample, text};
+use common::{consoles, expect, last_run, outside, raw_copy, sample, text};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -30,12 +30,27 @@ const LVM: Guest = Guest {
 };
 
 /// The others, for the full tier.
-const OTHERS: [Guest; 1] = [Guest {
-    name: "tiny-gen2-lvmboot",
-    ready: "root=/dev/mapper/vg0-root--a marker=tiny-7f3a entry=inside",
-    spoil: without_its_lvm_label,
-    caught: "grub>",
-}];
+const OTHERS: [Guest; 3] = [
+    Guest {
+        name: "tiny-gen2-lvmboot",
+        ready: "root=/dev/mapper/vg0-root--a marker=tiny-7f3a entry=inside",
+        spoil: without_its_lvm_label,
+        caught: "grub>",
+    },
+    Guest {
+        name: "tiny-gen2-btrfs",
+        ready: "root=/dev/sda2 marker=tiny-7f3a entry=btrfs",
+        spoil: |raw| stub(raw, "::/EFI/debian/grub.cfg", "'/@/boot/grub'", "'/boot/grub'"),
+        caught: "grub>",
+    },
+    // Snapshot 2 and the top level hold other markers, or none.
+    Guest {
+        name: "tiny-gen2-suse",
+        ready: "root=/dev/sda2 marker=tiny-7f3a entry=suse",
+        spoil: |raw| stub(raw, "::/EFI/opensuse/grub.cfg", "btrfs_relative_path=\"yes\"", ""),
+        caught: "grub>",
+    },
+];
 
 /// The label that makes a partition a physical volume (LVM2: `LABELONE` in one of its first four sectors) is gone.
 fn without_its_lvm_label(raw: &Path) {
@@ -47,6 +62,17 @@ fn without_its_lvm_label(raw: &Path) {
     let file = OpenOptions::new().write(true).open(raw).expect("the raw copy");
     // The whole sector: lvm 2.03.16 takes a label with another first word, as long as `LVM2 001` stands at 24.
     file.write_all_at(&[0; 512], *label).expect("written");
+}
+
+/// Puts `new` for `old` into GRUB's first file on the ESP, which begins at 1 MiB.
+#[track_caller]
+fn stub(raw: &Path, file: &str, old: &str, new: &str) {
+    let esp = format!("{}@@1M", text(raw));
+    let words = outside("mtype", &["-i", &esp, file]);
+    assert!(words.contains(old), "{file} has no {old}:\n{words}");
+    let edited = raw.with_extension("cfg");
+    std::fs::write(&edited, words.replace(old, new)).expect("written");
+    outside("mcopy", &["-o", "-i", &esp, &text(&edited), file]);
 }
 
 #[track_caller]
