@@ -1,11 +1,12 @@
 //! From the firmware to the kernel: which links of the chain are on the disk.
 
+use super::devices::named_by;
 use super::findings::Findings;
 use super::inspect::{Mounted, on};
 use super::os::TEXT_MAX;
 use super::{
-    BootEntry, BootMenu, FsPlace, GrubMenu, GrubStub, Inspection, LoaderKind, OsKind, Starts, fstab, loaders,
-    menu,
+    BootEntry, BootMenu, FileSystem, FsPlace, GrubMenu, GrubStub, Inspection, LoaderKind, OsKind, Starts,
+    fstab, loaders, menu,
 };
 use crate::disk::DiskRef;
 use crate::table::mbr::Mbr;
@@ -71,13 +72,10 @@ fn grub_menu(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) -> Op
         (Some(id), Some(path)) => match i.by_fs_uuid(id) {
             Some(place) => (place, path.clone()),
             None => {
-                let hidden = i.partitions.iter().any(|p| {
-                    p.fs.as_ref().is_some_and(|f| matches!(f.kind, FsKind::Lvm | FsKind::Luks | FsKind::Raid))
-                });
                 let text =
                     format!("{} searches for the file system {id}, which is not on this disk.", stub.path);
-                if hidden {
-                    let fix = "It may lie inside an LVM, LUKS or RAID member, which is not looked into.";
+                if has_containers(i) {
+                    let fix = "It may lie inside what is not looked into: LUKS, RAID, or a logical volume of another kind than linear and striped.";
                     findings.note("grub-root-hidden", text, fix);
                 } else {
                     findings.blocker(
@@ -165,14 +163,30 @@ fn check_root(i: &Inspection, entry: &BootEntry, findings: &mut Findings) {
             ),
             "Use root=UUID= in the guest.",
         );
+    } else if let Some(text) = unknown_volume(i, root) {
+        findings.blocker(
+            "root-lv-unknown",
+            format!("The kernel is told root={root}, but {text}."),
+            "Run `update-grub` inside the guest, or attach the disk it means.",
+        );
     }
 }
 
+/// Says that a device name means a logical volume which is not there, and cannot be in what is not looked into.
+fn unknown_volume(i: &Inspection, device: &str) -> Option<String> {
+    let (group, name) = named_by(device)?;
+    let hidden = has_containers(i) || i.by_device(device).is_some();
+    (!hidden).then(|| format!("this disk has no logical volume {group}/{name}"))
+}
+
+/// Whether something on the disk is not looked into, so that what is missing may lie in there.
 fn has_containers(i: &Inspection) -> bool {
-    let hides = |p: &super::Partition| {
-        p.fs.as_ref().is_some_and(|f| matches!(f.kind, FsKind::Lvm | FsKind::Luks | FsKind::Raid))
+    let hides = |fs: &FileSystem| match fs.kind {
+        FsKind::Luks | FsKind::Raid => true,
+        FsKind::Lvm => fs.problem.is_some(),
+        _ => false,
     };
-    i.partitions.iter().any(hides)
+    i.file_systems().any(|(_, fs)| hides(fs)) || i.logical_volumes.iter().any(|lv| lv.problem.is_some())
 }
 
 fn check_fstab(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
@@ -196,6 +210,12 @@ fn check_fstab(i: &Inspection, mounted: &[Mounted], findings: &mut Findings) {
             findings.warning(
                 "fstab-uuid-unknown",
                 format!("/etc/fstab mounts {} by {}, which is not on this disk.", mount.target, mount.source),
+                "Add `nofail`, or drill the disks together.",
+            );
+        } else if let Some(text) = unknown_volume(i, &mount.source) {
+            findings.warning(
+                "fstab-lv-unknown",
+                format!("/etc/fstab mounts {} by {}, but {text}.", mount.target, mount.source),
                 "Add `nofail`, or drill the disks together.",
             );
         }

@@ -1,7 +1,9 @@
 //! The walk over a disk: table, partitions, file systems, system, loaders.
 
 use super::findings::Findings;
-use super::{FileSystem, FsPlace, GptCopies, Inspection, Partition, Table, TableKind, chain, loaders, os};
+use super::{
+    FileSystem, FsPlace, GptCopies, Inspection, Partition, Table, TableKind, chain, loaders, os, volumes,
+};
 use crate::disk::{DiskRef, ReadError, Slice};
 use crate::table::gpt::{self, Gpt, GptError};
 use crate::table::guid::Guid;
@@ -78,11 +80,21 @@ pub fn look(disk: &DiskRef) -> Result<Guest, ReadError> {
     let (table, mut partitions) = tables(disk, &mut findings)?;
     let mut mounted = Vec::new();
     for partition in partitions.iter_mut().take(PARTITION_MAX) {
-        let (fs, volume) = file_system(disk, partition, &mut findings);
-        partition.fs = fs;
         let at = FsPlace::partition(partition.number);
+        let Ok(slice) = slice(disk, partition.at, partition.len) else {
+            findings.blocker(
+                "partition-beyond-end",
+                format!("Partition {} reaches beyond the end of the disk.", partition.number),
+                "The disk was cut short; use a complete copy.",
+            );
+            continue;
+        };
+        let (fs, volume) = file_system(&slice, &at, &mut findings);
+        partition.fs = fs;
         mounted.extend(volume.map(|volume| Mounted { at, volume }));
     }
+    let (logical_volumes, in_volumes) = volumes::look(disk, &mut partitions, &mut findings);
+    mounted.extend(in_volumes);
     mark_esp(table.kind, &mut partitions, &mounted);
     let esp = partitions.iter().find(|p| p.is_esp).map(|p| FsPlace::partition(p.number));
     let esp_volume = esp.and_then(|place| on(&mounted, &place));
@@ -95,6 +107,7 @@ pub fn look(disk: &DiskRef) -> Result<Guest, ReadError> {
         geometry,
         table,
         partitions,
+        logical_volumes,
         os: system,
         loaders,
         stub: None,
@@ -248,28 +261,18 @@ fn mark_esp(kind: TableKind, partitions: &mut [Partition], mounted: &[Mounted]) 
     }
 }
 
-fn file_system(
-    disk: &DiskRef,
-    partition: &Partition,
+/// What lies on `slice`, which is at `at`, and the file system when it can be opened.
+pub(super) fn file_system(
+    slice: &DiskRef,
+    at: &FsPlace,
     findings: &mut Findings,
 ) -> (Option<FileSystem>, Option<Box<dyn Volume>>) {
-    let number = partition.number;
-    let slice: DiskRef = match slice(disk, partition.at, partition.len) {
-        Ok(slice) => slice,
-        Err(_) => {
-            findings.blocker(
-                "partition-beyond-end",
-                format!("Partition {number} reaches beyond the end of the disk."),
-                "The disk was cut short; use a complete copy.",
-            );
-            return (None, None);
-        }
-    };
     let probe = match volume::probe(slice.as_ref()) {
         Ok(Some(probe)) => probe,
         Ok(None) => return (None, None),
         Err(e) => {
-            findings.warning("partition-unreadable", format!("Partition {number} cannot be read: {e}."), "");
+            let id = if at.lv.is_some() { "volume-unreadable" } else { "partition-unreadable" };
+            findings.warning(id, format!("The beginning of {at} cannot be read: {e}."), "");
             return (None, None);
         }
     };
@@ -281,7 +284,7 @@ fn file_system(
         journal: None,
         problem: None,
     };
-    match volume::open(&slice) {
+    match volume::open(slice) {
         Ok(volume) => {
             let journal = volume.journal();
             fs.label = fs.label.or_else(|| volume.label());
@@ -290,17 +293,17 @@ fn file_system(
                 Journal::Clean => {}
                 Journal::Replayed { .. } => findings.note(
                     "journal-replayed",
-                    format!("The file system on partition {number} was not unmounted; its journal was replayed in memory for this look."),
+                    format!("The file system on {at} was not unmounted; its journal was replayed in memory for this look."),
                     "",
                 ),
                 Journal::Dirty => findings.note(
                     "volume-dirty",
-                    format!("The {} volume on partition {number} is marked as in use.", fs.kind),
+                    format!("The {} volume on {at} is marked as in use.", fs.kind),
                     "The guest checks it at its next start.",
                 ),
                 Journal::Unreadable { why } => findings.warning(
                     "journal-unreadable",
-                    format!("The journal on partition {number} could not be replayed ({why}); what was read may be out of date."),
+                    format!("The journal on {at} could not be replayed ({why}); what was read may be out of date."),
                     "Start the guest once, or run fsck on a copy.",
                 ),
             }
@@ -314,7 +317,7 @@ fn file_system(
         Err(e) => {
             findings.warning(
                 "file-system-unreadable",
-                format!("The file system on partition {number} cannot be opened: {e}."),
+                format!("The file system on {at} cannot be opened: {e}."),
                 "Check it with fsck on a copy of the disk.",
             );
             fs.problem = Some(e.to_string());
@@ -323,7 +326,7 @@ fn file_system(
     }
 }
 
-fn slice(disk: &DiskRef, at: ByteOffset, len: ByteLen) -> Result<DiskRef, ReadError> {
+pub(super) fn slice(disk: &DiskRef, at: ByteOffset, len: ByteLen) -> Result<DiskRef, ReadError> {
     Ok(Arc::new(Slice::new(disk.clone(), at, len)?))
 }
 

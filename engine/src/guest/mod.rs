@@ -4,6 +4,7 @@
 //! error, so that a broken disk can still be looked at. Its answer prints as a report and serializes as JSON.
 
 mod chain;
+mod devices;
 mod findings;
 mod fstab;
 mod grub;
@@ -12,6 +13,7 @@ mod loaders;
 mod menu;
 mod os;
 mod report;
+mod volumes;
 
 pub use findings::{Finding, Severity};
 pub use grub::{GrubMenu, GrubStub, MenuEntry};
@@ -20,6 +22,7 @@ pub use loaders::{Loader, LoaderKind};
 pub use menu::{BootEntry, BootFile, BootMenu, MenuSource, NotPlain, Part, kernel_words};
 pub use os::{Os, OsKind};
 pub(crate) use report::size;
+pub use volumes::LogicalVolume;
 
 use crate::disk::Geometry;
 use crate::units::{ByteLen, ByteOffset};
@@ -35,6 +38,9 @@ pub struct Inspection {
     pub table: Table,
     /// Its partitions, by number.
     pub partitions: Vec<Partition>,
+    /// Logical volumes (LVM2) of the groups that lie on the partitions.
+    #[serde(default)]
+    pub logical_volumes: Vec<LogicalVolume>,
     /// The operating system, if one was recognised.
     pub os: Option<Os>,
     /// Boot loaders on the EFI system partition.
@@ -141,7 +147,7 @@ pub struct Partition {
     pub fs: Option<FileSystem>,
 }
 
-/// Where a file system lies: on a partition, or in a logical volume whose group has its first part there.
+/// Where a file system lies: on a partition, or in a logical volume that begins there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct FsPlace {
     /// Number of the partition.
@@ -191,7 +197,9 @@ impl Inspection {
 
     /// Each file system with its place, those in logical volumes behind those on partitions.
     pub fn file_systems(&self) -> impl Iterator<Item = (FsPlace, &FileSystem)> {
-        self.partitions.iter().filter_map(|p| Some((FsPlace::partition(p.number), p.fs.as_ref()?)))
+        let partitions =
+            self.partitions.iter().filter_map(|p| Some((FsPlace::partition(p.number), p.fs.as_ref()?)));
+        partitions.chain(self.logical_volumes.iter().filter_map(|lv| Some((lv.place(), lv.fs.as_ref()?))))
     }
 
     /// Where the file system of this identifier is.
@@ -203,6 +211,12 @@ impl Inspection {
     /// The file system at `place`.
     pub fn file_system(&self, place: &FsPlace) -> Option<&FileSystem> {
         self.file_systems().find(|(at, _)| at == place).map(|(_, fs)| fs)
+    }
+
+    /// The logical volume that the guest calls `/dev/GROUP/NAME` or `/dev/mapper/GROUP-NAME`.
+    pub fn by_device(&self, device: &str) -> Option<&LogicalVolume> {
+        let (group, name) = devices::named_by(device)?;
+        self.logical_volumes.iter().find(|lv| lv.group == group && lv.name == name)
     }
 
     /// The finding of this id.

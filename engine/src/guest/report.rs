@@ -1,6 +1,6 @@
 //! An inspection as an indented report for people.
 
-use super::{Inspection, Severity, Starts, TableKind};
+use super::{FileSystem, Inspection, Severity, Starts, TableKind};
 use crate::units::MIB;
 use crate::volume::Journal;
 use std::fmt;
@@ -26,24 +26,21 @@ impl fmt::Display for Inspection {
         for p in &self.partitions {
             let active = if p.active { ", active" } else { "" };
             write!(f, "  {:<3} {:>10}  {}{active}", p.number, size(p.len.get()), p.type_name)?;
-            match &p.fs {
-                Some(fs) => {
-                    write!(f, ": {}", fs.kind)?;
-                    if let Some(uuid) = &fs.uuid {
-                        write!(f, " {uuid}")?;
-                    }
-                    if let Some(label) = &fs.label {
-                        write!(f, " \"{label}\"")?;
-                    }
-                    match &fs.journal {
-                        Some(Journal::Replayed { .. }) => write!(f, " (journal replayed in memory)")?,
-                        Some(Journal::Dirty) => write!(f, " (marked as in use)")?,
-                        Some(Journal::Unreadable { .. }) => write!(f, " (journal not replayed)")?,
-                        Some(Journal::Clean) | None => {}
-                    }
-                    writeln!(f)?;
-                }
-                None => writeln!(f)?,
+            writeln!(f, "{}", Held(p.fs.as_ref()))?;
+        }
+        if !self.logical_volumes.is_empty() {
+            writeln!(f, "logical volumes")?;
+        }
+        for lv in &self.logical_volumes {
+            write!(f, "  {:<14} {:>10}  {}", lv.full_name(), size(lv.len.get()), lv.kind)?;
+            if !lv.partitions.is_empty() {
+                let numbers: Vec<String> = lv.partitions.iter().map(ToString::to_string).collect();
+                let noun = if numbers.len() == 1 { "partition" } else { "partitions" };
+                write!(f, " on {noun} {}", numbers.join(", "))?;
+            }
+            match &lv.problem {
+                Some(problem) => writeln!(f, ": {problem}")?,
+                None => writeln!(f, "{}", Held(lv.fs.as_ref()))?,
             }
         }
         if !self.loaders.is_empty() {
@@ -90,6 +87,28 @@ impl fmt::Display for Inspection {
             }
         }
         Ok(())
+    }
+}
+
+/// What lies on a partition or in a logical volume, behind its description.
+struct Held<'a>(Option<&'a FileSystem>);
+
+impl fmt::Display for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(fs) = self.0 else { return Ok(()) };
+        write!(f, ": {}", fs.kind)?;
+        if let Some(uuid) = &fs.uuid {
+            write!(f, " {uuid}")?;
+        }
+        if let Some(label) = &fs.label {
+            write!(f, " \"{label}\"")?;
+        }
+        match &fs.journal {
+            Some(Journal::Replayed { .. }) => write!(f, " (journal replayed in memory)"),
+            Some(Journal::Dirty) => write!(f, " (marked as in use)"),
+            Some(Journal::Unreadable { .. }) => write!(f, " (journal not replayed)"),
+            Some(Journal::Clean) | None => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! LVM2 against outside oracles: lvm2's own tools and GRUB's reader.
 
 mod builder;
+#[path = "../guest_support/mod.rs"]
+mod guest_support;
 mod hostile;
+mod inspect;
 mod layouts;
 mod real;

@@ -18,7 +18,7 @@ fn run(program: &str, args: &[&str]) -> Vec<u8> {
 }
 
 /// A physical volume that lvm2 made, its extents filled: they begin at `extents_at`, and a second metadata area may take the last MiB.
-fn packed(number: u8, name: &str, extents_at: usize) -> Vec<u8> {
+pub fn packed(number: u8, name: &str, extents_at: usize) -> Vec<u8> {
     let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/lvm/data/{name}.img.gz"));
     let mut bytes = run("gzip", &["-dc", packed.to_str().expect("utf-8")]);
     let fill = noise(number, bytes.len());
