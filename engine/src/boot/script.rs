@@ -200,8 +200,9 @@ fn quoted(what: &'static str, word: &str) -> Result<String, ScriptError> {
     if !word.is_empty() && word.chars().all(safe) {
         return Ok(word.to_string());
     }
-    plain(what, word, |c| !c.is_control() && c != '\'', "no quote and no control character")?;
-    Ok(format!("'{word}'"))
+    plain(what, word, |c| !c.is_control(), "no control character")?;
+    // A quote ends the quoted part, stands for itself behind a backslash, and the next part begins.
+    Ok(format!("'{}'", word.replace('\'', "'\\''")))
 }
 
 fn plain(
@@ -248,7 +249,7 @@ mod tests {
                 fs: "ABCD-1234".into(),
                 kernel: part(8),
                 initrd: vec![part(108)],
-                options: vec!["root=UUID=1".into(), "a=b c".into(), "x=$y;z".into()],
+                options: vec!["root=UUID=1".into(), "a=b c".into(), "x=$y;z".into(), "it's".into()],
             },
             Entry {
                 title: "Old".into(),
@@ -264,7 +265,7 @@ mod tests {
         search --no-floppy --fs-uuid --set=fs0 ABCD-1234
         loopback part0 ($fs0)'/EFI/Linux/a b.efi'
         menuentry 'Its; $a {menu}' --id drill0 {
-          linux (part0)8+100 root=UUID=1 'a=b c' 'x=$y;z'
+          linux (part0)8+100 root=UUID=1 'a=b c' 'x=$y;z' 'it'\''s'
           initrd (part0)108+100
         }
         menuentry Old --id drill1 {

@@ -6,6 +6,9 @@ use crate::guest::{BootEntry, BootFile, BootMenu, Inspection, Part, kernel_words
 use crate::table::gpt;
 use crate::table::guid::Guid;
 
+/// Options that decide whether a guest finds its root at all.
+const DECIDES: [&str; 4] = ["root=", "rootflags=", "init=", "rd."];
+
 /// The steps, and what a reader should know about them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Chosen {
@@ -91,17 +94,29 @@ fn translated(i: &Inspection, menu: &BootMenu) -> Result<Chosen, Refusal> {
 }
 
 /// An entry for GRUB, and what was added to it.
-fn one(i: &Inspection, entry: &BootEntry) -> Result<(Entry, Option<String>), String> {
+fn one(i: &Inspection, entry: &BootEntry) -> Result<(Entry, Vec<String>), String> {
     let fs = i.file_system(&entry.place).ok_or("its file system cannot be read")?;
     let id = fs.uuid.clone().ok_or_else(|| format!("{} has no identifier to search for", entry.place))?;
     let prefix = fs.subvolume.clone().unwrap_or_default();
     let kernel = entry.kernel.as_ref().ok_or("it names no kernel")?;
-    let mut options = kernel_words(&entry.options).map_err(|e| e.to_string())?;
-    let mut added = None;
+    let mut added = Vec::new();
+    let mut options = Vec::new();
+    for word in kernel_words(&entry.options) {
+        if let Some(found) = word.changed {
+            let text = word.text.clone();
+            if DECIDES.iter().any(|key| text.starts_with(key)) {
+                return Err(format!(
+                    "GRUB would hand the kernel option {text} on with a backslash before {found:?}"
+                ));
+            }
+            added.push(format!("GRUB hands the kernel option {text} on with a backslash before {found:?}"));
+        }
+        options.push(word.text);
+    }
     if !options.iter().any(|w| w.starts_with("root=")) {
         let root = discoverable_root(i)
             .ok_or("its command line names no root, and no partition has the type of one")?;
-        added = Some(format!(
+        added.push(format!(
             "{root} is added to the command line: without UEFI nobody finds the root by its partition's type"
         ));
         options.push(root);

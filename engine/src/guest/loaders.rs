@@ -120,7 +120,8 @@ fn kind(path: &str, bytes: &[u8]) -> LoaderKind {
     if has(b"UEFI SHIM\n$Version") || name.starts_with("shim") {
         return LoaderKind::Shim;
     }
-    if name.starts_with("grub") || has(b"\ngrub,") {
+    // A build of its own has neither name nor SBAT, but says this.
+    if name.starts_with("grub") || has(b"\ngrub,") || has(b"Welcome to GRUB!") {
         return LoaderKind::Grub;
     }
     if has(b"b\0o\0o\0t\0m\0g\0f\0w\0.\0p\0d\0b") || has(b"bootmgfw.pdb") {

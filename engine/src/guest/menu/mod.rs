@@ -20,7 +20,7 @@ pub(super) mod version;
 mod words;
 
 pub(super) use discover::{menu, starter};
-pub use words::{NotPlain, kernel_words};
+pub use words::{KernelWord, kernel_words};
 
 use super::FsPlace;
 use serde::{Deserialize, Serialize};

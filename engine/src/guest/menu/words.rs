@@ -4,21 +4,17 @@
 //! backslash in front, which the kernel does not know (GRUB 2.06, `grub_create_loader_cmdline`). The kernel takes quotes only around a whole
 //! value or a whole word (Linux `lib/cmdline.c`, `next_arg`). Between the two, these forms come through: `word`, `key="a b"`, `"key=a b"`.
 
-/// A word that would not reach the kernel as it is.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the kernel option {word} holds {found:?}, which GRUB would not hand on unchanged")]
-pub struct NotPlain {
-    /// The word.
-    pub word: String,
-    /// The character.
-    pub found: char,
+/// One word of a command line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KernelWord {
+    /// The word, with the quotes taken off that GRUB puts on again.
+    pub text: String,
+    /// What GRUB puts a backslash in front of, so that the kernel sees another word than the guest's own loader hands it.
+    pub changed: Option<char>,
 }
 
-/// The words of a command line, quotes taken off.
-///
-/// # Errors
-/// [`NotPlain`] for a word that GRUB would change.
-pub fn kernel_words(options: &str) -> Result<Vec<String>, NotPlain> {
+/// The words of a command line.
+pub fn kernel_words(options: &str) -> Vec<KernelWord> {
     split(options).into_iter().map(plain).collect()
 }
 
@@ -38,18 +34,16 @@ fn split(options: &str) -> Vec<String> {
     words
 }
 
-fn plain(word: String) -> Result<String, NotPlain> {
+fn plain(word: String) -> KernelWord {
     let inner = |text: &str| text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_string);
     let bare = inner(&word).or_else(|| {
         let (key, value) = word.split_once('=')?;
         Some(format!("{key}={}", inner(value)?))
     });
+    let special = |text: &str| text.chars().find(|c| matches!(c, '"' | '\'' | '\\') || c.is_control());
     // Without a space GRUB leaves the quotes off, and so may we: the kernel takes them off, too.
-    let bare = bare.unwrap_or_else(|| word.clone());
-    match bare.chars().find(|c| matches!(c, '"' | '\'' | '\\') || c.is_control()) {
-        Some(found) => Err(NotPlain { word, found }),
-        None => Ok(bare),
-    }
+    let text = bare.filter(|b| special(b).is_none()).unwrap_or(word);
+    KernelWord { changed: special(&text), text }
 }
 
 #[cfg(test)]
@@ -70,8 +64,13 @@ mod tests {
             ("a=\"b c", Err('"')),
         ];
         for (line, expect) in cases {
-            let found = kernel_words(line).map_err(|e| e.found);
-            let expect = expect.map(|words| words.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let words = kernel_words(line);
+            let found = match words.iter().find_map(|w| w.changed) {
+                Some(changed) => Err(changed),
+                None => Ok(words.into_iter().map(|w| w.text).collect()),
+            };
+            let expect: Result<Vec<String>, char> =
+                expect.map(|words| words.iter().map(ToString::to_string).collect());
             assert_eq!(found, expect, "{line}");
         }
     }
