@@ -30,7 +30,7 @@ const LVM: Guest = Guest {
 };
 
 /// The others, for the full tier.
-const OTHERS: [Guest; 3] = [
+const OTHERS: [Guest; 4] = [
     Guest {
         name: "tiny-gen2-lvmboot",
         ready: "root=/dev/mapper/vg0-root--a marker=tiny-7f3a entry=inside",
@@ -43,6 +43,12 @@ const OTHERS: [Guest; 3] = [
         spoil: |raw| stub(raw, "::/EFI/debian/grub.cfg", "'/@/boot/grub'", "'/boot/grub'"),
         caught: "grub>",
     },
+    Guest {
+        name: "tiny-gen2-thin",
+        ready: "root=/dev/mapper/vg0-root--a marker=tiny-7f3a entry=thin",
+        spoil: without_its_lvm_label,
+        caught: "DRILL-NOROOT cannot find root /dev/mapper/vg0-root--a",
+    },
     // Snapshot 2 and the top level hold other markers, or none.
     Guest {
         name: "tiny-gen2-suse",
@@ -50,6 +56,12 @@ const OTHERS: [Guest; 3] = [
         spoil: |raw| stub(raw, "::/EFI/opensuse/grub.cfg", "btrfs_relative_path=\"yes\"", ""),
         caught: "grub>",
     },
+];
+
+/// Samples that are there to be refused, and how they end when they are booted all the same.
+const REFUSED: [(&str, &str); 2] = [
+    ("tiny-gen2-luks", "DRILL-NOROOT cannot find root /dev/mapper/luks-21111111-2222-4333-8444-0000000000c5"),
+    ("tiny-gen2-thinboot", "error: no such device: 21111111-2222-4333-8444-555555555555"),
 ];
 
 /// The label that makes a partition a physical volume (LVM2: `LABELONE` in one of its first four sectors) is gone.
@@ -115,6 +127,38 @@ fn fails(dir: &Path, image: &Path) -> String {
 #[test]
 fn a_root_on_lvm_boots_and_its_twin_without_a_physical_volume_does_not() {
     check(&LVM);
+}
+
+#[test]
+fn the_encrypted_root_is_luks2_with_a_token_for_a_tpm() {
+    if std::env::var_os("DRILL_TEST_FULL").is_none() {
+        println!("left to ./x test --full: what cryptsetup says about tiny-gen2-luks");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let raw = raw_copy(&sample("tiny-gen2-luks"), dir.path(), "disk.raw");
+    let part = dir.path().join("luks.img");
+    // Behind 1 MiB, the ESP and /boot of 64 MiB each.
+    outside("dd", &[&format!("if={}", text(&raw)), &format!("of={}", text(&part)), "bs=1M", "skip=129"]);
+    let said = outside("cryptsetup", &["luksDump", &text(&part)]);
+    for wanted in
+        ["Version:       \t2", "21111111-2222-4333-8444-0000000000c5", "0: systemd-tpm2", "Keyslot:    1"]
+    {
+        assert!(said.contains(wanted), "wanted {wanted:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn what_is_to_be_refused_does_not_boot_as_it_is() {
+    if std::env::var_os("DRILL_TEST_FULL").is_none() {
+        println!("left to ./x test --full: a boot of each sample that is to be refused");
+        return;
+    }
+    for (name, caught) in REFUSED {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let said = fails(dir.path(), &sample(name));
+        assert!(said.contains(caught), "{name}: wanted {caught:?} in:\n{said}");
+    }
 }
 
 #[test]
