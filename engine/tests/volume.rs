@@ -3,7 +3,7 @@
 mod guest_support;
 
 use engine::disk::DiskRef;
-use engine::volume::{EntryKind, FsKind, Journal, VolumeError, open, probe};
+use engine::volume::{EntryKind, FsKind, Journal, Metadata, Volume, VolumeError, open, probe};
 use guest_support::{MIB, mem, mem_bytes, run};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,26 @@ fn long() -> Vec<u8> {
     (0..300_000u32).flat_map(|n| n.to_le_bytes()).collect()
 }
 
+/// A file read through a stream, by pieces of an odd size.
+fn streamed(volume: &dyn Volume, path: &str) -> Vec<u8> {
+    let mut stream = volume.stream(path).expect("stream");
+    let (mut all, mut piece) = (Vec::new(), vec![0; 5_003]);
+    loop {
+        match stream.read(&mut piece).expect("read") {
+            0 => return all,
+            n => all.extend_from_slice(&piece[..n]),
+        }
+    }
+}
+
+/// Kind and length, and nothing else that the file system would not know.
+#[track_caller]
+fn check_metadata(volume: &dyn Volume, path: &str, kind: EntryKind, len: u64) -> Metadata {
+    let found = volume.metadata(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    assert_eq!((found.kind, found.len), (kind, len), "{path}");
+    found
+}
+
 #[track_caller]
 fn check_tree(disk: &DiskRef, kind: FsKind, uuid: &str, label: &str) {
     let found = probe(disk.as_ref()).expect("read").expect("known");
@@ -57,6 +77,15 @@ fn check_tree(disk: &DiskRef, kind: FsKind, uuid: &str, label: &str) {
     assert_eq!(volume.label().as_deref(), Some(label));
     assert_eq!(volume.read("/etc/name", 100).expect("read"), b"drill\n");
     assert!(volume.read("/etc/deep/long", 2 << 20).expect("read") == long());
+    assert!(streamed(volume.as_ref(), "/etc/deep/long") == long());
+    check_metadata(volume.as_ref(), "/", EntryKind::Directory, 0);
+    check_metadata(volume.as_ref(), "/etc/deep", EntryKind::Directory, 0);
+    check_metadata(volume.as_ref(), "/etc/name", EntryKind::File, 6);
+    check_metadata(volume.as_ref(), "/etc/deep/long", EntryKind::File, 1_200_000);
+    for path in ["/etc/none", "/etc/deep"] {
+        assert!(matches!(volume.stream(path).err(), Some(VolumeError::NotFound { .. })), "{path}");
+    }
+    assert!(matches!(volume.metadata("/etc/none"), Err(VolumeError::NotFound { .. })));
     assert!(matches!(volume.read("/etc/deep/long", 1000), Err(VolumeError::TooLarge { .. })));
     assert!(matches!(volume.read("/etc/none", 100), Err(VolumeError::NotFound { .. })));
     assert!(matches!(volume.read("/etc/name/x", 100), Err(VolumeError::NotFound { .. })));
@@ -82,7 +111,30 @@ fn reads_ext4_ext3_and_ext2() {
         let volume = open(&disk).expect("open");
         assert_eq!(volume.journal(), Journal::Clean);
         assert!(volume.read("/etc/link", 2 << 20).expect("through the link") == long());
+        let link = check_metadata(volume.as_ref(), "/etc/link", EntryKind::Symlink, 0);
+        assert_eq!(link.target.as_deref(), Some("deep/long"));
     }
+}
+
+#[test]
+fn tells_modes_owners_and_what_is_no_file() {
+    let bench = Bench::new();
+    let image = bench.image("ext4", 8 * MIB);
+    run("mke2fs", &["-q", "-F", "-t", "ext4", "-d", &bench.tree(), &image]);
+    for command in [
+        "set_inode_field /etc/name mode 0104750",
+        "set_inode_field /etc/name uid 1000",
+        "set_inode_field /etc/name gid 70000",
+        "mknod pipe p",
+    ] {
+        run("debugfs", &["-w", "-R", command, &image]);
+    }
+    let volume = open(&mem(&bench.path("ext4"))).expect("open");
+    let name = check_metadata(volume.as_ref(), "/etc/name", EntryKind::File, 6);
+    assert_eq!(name.mode, Some(0o4750));
+    assert_eq!(name.owner.map(|o| (o.user, o.group)), Some((1000, 70000)));
+    check_metadata(volume.as_ref(), "/pipe", EntryKind::Other, 0);
+    assert!(matches!(volume.stream("/pipe").err(), Some(VolumeError::NotFound { .. })));
 }
 
 #[test]
@@ -112,6 +164,9 @@ fn reads_ntfs() {
     let volume = open(&disk).expect("open");
     assert_eq!(volume.label().as_deref(), Some("System"));
     assert!(volume.read("/LONG", 2 << 20).expect("any case") == long());
+    assert!(streamed(volume.as_ref(), "/long") == long());
+    check_metadata(volume.as_ref(), "/long", EntryKind::File, 1_200_000);
+    check_metadata(volume.as_ref(), "/", EntryKind::Directory, 0);
     assert!(
         volume.read_dir("/").expect("list").iter().any(|e| e.name == "long" && e.kind == EntryKind::File)
     );
@@ -329,6 +384,11 @@ fn reads_xfs_and_btrfs() {
         let volume = open(&disk).expect("open");
         assert_eq!(volume.read("/etc/name", 100).expect("read"), b"drill\n");
         assert!(volume.read("/etc/deep/long", 1 << 20).expect("read") == vec![b'x'; 300_000]);
+        assert!(streamed(volume.as_ref(), "/etc/deep/long") == vec![b'x'; 300_000]);
+        let long = check_metadata(volume.as_ref(), "/etc/deep/long", EntryKind::File, 300_000);
+        assert!(long.mode.is_some_and(|mode| mode & 0o777 == 0o644), "{long:?}");
+        check_metadata(volume.as_ref(), "/etc", EntryKind::Directory, 0);
+        assert!(matches!(volume.stream("/etc").err(), Some(VolumeError::NotFound { .. })));
         assert!(matches!(volume.read("/etc/deep/long", 1000), Err(VolumeError::TooLarge { .. })));
         assert!(matches!(volume.read("/etc/none", 100), Err(VolumeError::NotFound { .. })));
         assert!(matches!(volume.read("/etc", 100), Err(VolumeError::NotFound { .. })));

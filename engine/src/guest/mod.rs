@@ -135,6 +135,9 @@ pub struct Partition {
     pub name: Option<String>,
     /// PARTUUID.
     pub part_uuid: Option<String>,
+    /// Attribute bits of a GPT entry. UEFI 2.10 table 5-8.
+    #[serde(default)]
+    pub attributes: Option<u64>,
     /// First byte.
     pub at: ByteOffset,
     /// Length.

@@ -1,7 +1,7 @@
 //! btrfs through `lambutter`: the default subvolume, as a plain mount shows it. btrfs has no journal to replay; its log tree only
 //! matters for files synced in the last seconds before a power cut.
 
-use super::{Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use super::{Entry, EntryKind, FileStream, FsKind, Journal, Metadata, Owner, Probe, Volume, VolumeError};
 use crate::disk::{DiskRef, ReadError};
 use crate::units::ByteOffset;
 use std::cell::RefCell;
@@ -81,6 +81,23 @@ fn at(path: &str) -> Result<lambutter::Path<'_>, VolumeError> {
     lambutter::Path::new(path.as_bytes()).ok_or_else(|| VolumeError::not_found(path))
 }
 
+/// An open file: its inode, and how far it was read.
+struct Stream<'a> {
+    fs: &'a RefCell<lambutter::Btrfs<Reader>>,
+    inode: lambutter::Inode,
+    at: u64,
+    path: String,
+}
+
+impl FileStream for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError> {
+        let n = self.fs.borrow_mut().read_file_at(&self.inode, self.at, buf);
+        let n = n.map_err(|e| error(&self.path, e))?;
+        self.at = self.at.saturating_add(n as u64);
+        Ok(n)
+    }
+}
+
 impl Volume for Btrfs {
     fn kind(&self) -> FsKind {
         FsKind::Btrfs
@@ -141,5 +158,41 @@ impl Volume for Btrfs {
             Err(VolumeError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        let mut fs = self.fs.borrow_mut();
+        let at = at(path)?;
+        let inode = fs.resolve(at).map_err(|e| error(path, e))?;
+        let meta = fs.metadata(&inode).map_err(|e| error(path, e))?;
+        let kind = if meta.is_file() {
+            EntryKind::File
+        } else if meta.is_dir() {
+            EntryKind::Directory
+        } else if meta.is_symlink() {
+            EntryKind::Symlink
+        } else {
+            EntryKind::Other
+        };
+        let target = match kind {
+            EntryKind::Symlink => Some(fs.read_link(at).map_err(|e| error(path, e))?),
+            _ => None,
+        };
+        Ok(Metadata {
+            kind,
+            len: if kind == EntryKind::File { meta.size } else { 0 },
+            mode: Some((meta.mode & 0o7777) as u16),
+            owner: Some(Owner { user: meta.uid, group: meta.gid }),
+            target: target.map(|t| String::from_utf8_lossy(&t).into_owned()),
+        })
+    }
+
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let mut fs = self.fs.borrow_mut();
+        let inode = fs.resolve(at(path)?).map_err(|e| error(path, e))?;
+        if !fs.metadata(&inode).map_err(|e| error(path, e))?.is_file() {
+            return Err(VolumeError::not_found(path));
+        }
+        Ok(Box::new(Stream { fs: &self.fs, inode, at: 0, path: path.to_string() }))
     }
 }

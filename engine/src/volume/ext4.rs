@@ -1,10 +1,10 @@
 //! ext2, ext3 and ext4 through `ext4-view`.
 
 use super::jbd2::{self, Replay};
-use super::{Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use super::{Entry, EntryKind, FileStream, FsKind, Journal, Metadata, Owner, Probe, Volume, VolumeError};
 use crate::disk::DiskRef;
 use crate::units::ByteOffset;
-use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use ext4_view::{Ext4, Ext4Error, Ext4Read, File, FileType};
 
 /// Bytes of a partition, in the shape `ext4-view` asks for.
 struct Reader(DiskRef);
@@ -41,10 +41,32 @@ impl Ext {
 
 fn error(path: &str, e: Ext4Error) -> VolumeError {
     match e {
-        Ext4Error::NotFound | Ext4Error::NotADirectory | Ext4Error::IsADirectory => {
-            VolumeError::not_found(path)
-        }
+        Ext4Error::NotFound
+        | Ext4Error::NotADirectory
+        | Ext4Error::IsADirectory
+        | Ext4Error::IsASpecialFile => VolumeError::not_found(path),
         other => VolumeError::broken(FsKind::Ext, path, other),
+    }
+}
+
+fn kind_of(t: FileType) -> EntryKind {
+    match t {
+        FileType::Regular => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        _ => EntryKind::Other,
+    }
+}
+
+/// An open file; its reader keeps its place among the blocks.
+struct Stream {
+    file: File,
+    path: String,
+}
+
+impl FileStream for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError> {
+        self.file.read_bytes(buf).map_err(|e| error(&self.path, e))
     }
 }
 
@@ -80,17 +102,7 @@ impl Volume for Ext {
         let mut entries = Vec::new();
         for entry in self.fs.read_dir(path).map_err(|e| error(path, e))?.take(super::DIR_LIMIT) {
             let entry = entry.map_err(|e| error(path, e))?;
-            let kind = entry.file_type().map_or(EntryKind::Other, |t| {
-                if t.is_regular_file() {
-                    EntryKind::File
-                } else if t.is_dir() {
-                    EntryKind::Directory
-                } else if t.is_symlink() {
-                    EntryKind::Symlink
-                } else {
-                    EntryKind::Other
-                }
-            });
+            let kind = entry.file_type().map_or(EntryKind::Other, kind_of);
             entries.push(Entry { name: entry.file_name().display().to_string(), kind });
         }
         Ok(entries)
@@ -102,5 +114,26 @@ impl Volume for Ext {
             Err(Ext4Error::NotADirectory) => Ok(false),
             Err(e) => Err(error(path, e)),
         }
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        let meta = self.fs.symlink_metadata(path).map_err(|e| error(path, e))?;
+        let kind = kind_of(meta.file_type());
+        let target = match kind {
+            EntryKind::Symlink => Some(self.fs.read_link(path).map_err(|e| error(path, e))?),
+            _ => None,
+        };
+        Ok(Metadata {
+            kind,
+            len: if kind == EntryKind::File { meta.len() } else { 0 },
+            mode: Some(meta.mode()),
+            owner: Some(Owner { user: meta.uid(), group: meta.gid() }),
+            target: target.map(|t| t.display().to_string()),
+        })
+    }
+
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let file = self.fs.open(path).map_err(|e| error(path, e))?;
+        Ok(Box::new(Stream { file, path: path.to_string() }))
     }
 }

@@ -1,7 +1,11 @@
 //! FAT12, FAT16 and FAT32 through `hadris-fat`, read-only. Names match without regard to case.
 
-use super::{DiskCursor, Entry, EntryKind, FsKind, Journal, Probe, READ_LIMIT, Volume, VolumeError};
+use super::{
+    DiskCursor, Entry, EntryKind, FileStream, FsKind, Journal, Metadata, Probe, READ_LIMIT, Volume,
+    VolumeError,
+};
 use crate::disk::DiskRef;
+use hadris_fat::sync::read::FileReader;
 use hadris_fat::{Error, FatVolume, FatVolumeReadExt, FileEntry, SeekFrom};
 
 pub(super) struct Fat {
@@ -30,6 +34,18 @@ pub(super) fn error(path: &str, e: Error) -> VolumeError {
 
 fn is_root(path: &str) -> bool {
     path.split('/').all(str::is_empty)
+}
+
+/// An open file with its chain of clusters in memory: looking one cluster up at a time would read the table for each.
+struct Stream<'a> {
+    reader: FileReader<'a, DiskCursor>,
+    path: String,
+}
+
+impl FileStream for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError> {
+        self.reader.read(buf).map_err(|e| error(&self.path, e))
+    }
 }
 
 impl Volume for Fat {
@@ -115,5 +131,23 @@ impl Volume for Fat {
             Err(VolumeError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        let of = |kind, len| Metadata { kind, len, mode: None, owner: None, target: None };
+        if is_root(path) {
+            return Ok(of(EntryKind::Directory, 0));
+        }
+        let entry = self.entry(path)?;
+        Ok(if entry.is_directory() { of(EntryKind::Directory, 0) } else { of(EntryKind::File, entry.len()) })
+    }
+
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let entry = self.entry(path)?;
+        if !entry.is_file() {
+            return Err(VolumeError::not_found(path));
+        }
+        let reader = self.fs.read_file(&entry).and_then(FileReader::with_cached_chain);
+        Ok(Box::new(Stream { reader: reader.map_err(|e| error(path, e))?, path: path.to_string() }))
     }
 }

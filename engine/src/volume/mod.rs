@@ -71,6 +71,30 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+/// What a file system says of one name; a symbolic link is not followed. Times are left out: not every reader here tells them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Length in bytes of a regular file; 0 for everything else.
+    pub len: u64,
+    /// The lower twelve bits of the mode; `None` where the file system has none (FAT) or its reader does not tell (NTFS).
+    pub mode: Option<u16>,
+    /// Who owns it; `None` as for `mode`, and on XFS.
+    pub owner: Option<Owner>,
+    /// Where a symbolic link leads; bytes that are no UTF-8 are shown as U+FFFD.
+    pub target: Option<String>,
+}
+
+/// Numbers of a user and a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Owner {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+}
+
 /// Why a file system could not be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -127,6 +151,15 @@ impl VolumeError {
     }
 }
 
+/// The bytes of an open file, from its beginning on.
+pub trait FileStream {
+    /// The next bytes, at least one but at the end of the file.
+    ///
+    /// # Errors
+    /// A broken file system, or a disk that cannot be read.
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError>;
+}
+
 /// A readable file system. Paths are absolute, `/`-separated; links are followed.
 pub trait Volume {
     /// Which file system.
@@ -177,6 +210,18 @@ pub trait Volume {
     /// # Errors
     /// When the file system is too broken to tell.
     fn exists(&self, path: &str) -> Result<bool, VolumeError>;
+
+    /// What the file system says of `path` itself: a symbolic link at its end is not followed.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`]; a broken file system.
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError>;
+
+    /// The regular file at `path`, to be read piece by piece: it may be longer than [`READ_LIMIT`].
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`], also for something that is no regular file; a broken file system.
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError>;
 }
 
 /// Open the file system on `disk`, which is the partition itself ([`crate::disk::Slice`]).
@@ -258,5 +303,27 @@ impl Volume for Guarded {
 
     fn exists(&self, path: &str) -> Result<bool, VolumeError> {
         guard(self.kind, path, || self.inner.exists(path))
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        guard(self.kind, path, || self.inner.metadata(path))
+    }
+
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let inner = guard(self.kind, path, || self.inner.stream(path))?;
+        Ok(Box::new(GuardedStream { kind: self.kind, path: path.to_string(), inner }))
+    }
+}
+
+/// The same for an open file.
+struct GuardedStream<'a> {
+    kind: FsKind,
+    path: String,
+    inner: Box<dyn FileStream + 'a>,
+}
+
+impl FileStream for GuardedStream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError> {
+        guard(self.kind, &self.path, || self.inner.read(buf))
     }
 }

@@ -1,11 +1,14 @@
 //! NTFS through `ntfs`: enough to recognise a Windows by its files. Its log is not replayed, and compressed files are not read.
 
-use super::{DiskCursor, Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use super::{
+    DiskCursor, Entry, EntryKind, FileStream, FsKind, Journal, Metadata, Probe, Volume, VolumeError,
+};
 use crate::disk::DiskRef;
 use ntfs::indexes::NtfsFileNameIndex;
 use ntfs::structured_values::NtfsFileNamespace;
 use ntfs::{Ntfs, NtfsError, NtfsFile, NtfsReadSeek};
 use std::cell::RefCell;
+use std::io::SeekFrom;
 
 pub(super) struct NtfsVolume {
     probe: Probe,
@@ -41,6 +44,32 @@ impl NtfsVolume {
             file = reference.to_file(&self.fs, &mut *disk).map_err(fail)?;
         }
         Ok(file)
+    }
+}
+
+/// An open file, found anew for each piece: what the library hands out borrows from what it found before.
+struct Stream<'a> {
+    volume: &'a NtfsVolume,
+    file: NtfsFile<'a>,
+    at: u64,
+    path: String,
+}
+
+impl FileStream for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError> {
+        let fail = |e: NtfsError| VolumeError::broken(FsKind::Ntfs, &*self.path, e);
+        let mut disk = self.volume.disk.borrow_mut();
+        let Some(data) = self.file.data(&mut *disk, "") else { return Ok(0) };
+        let data = data.map_err(fail)?;
+        let attribute = data.to_attribute().map_err(fail)?;
+        let mut value = attribute.value(&mut *disk).map_err(fail)?;
+        if self.at >= value.len() {
+            return Ok(0);
+        }
+        value.seek(&mut *disk, SeekFrom::Start(self.at)).map_err(fail)?;
+        let n = value.read(&mut *disk, buf).map_err(fail)?;
+        self.at = self.at.saturating_add(n as u64);
+        Ok(n)
     }
 }
 
@@ -112,5 +141,28 @@ impl Volume for NtfsVolume {
             Err(VolumeError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        let of = |kind, len| Metadata { kind, len, mode: None, owner: None, target: None };
+        let file = self.file(path)?;
+        if file.is_directory() {
+            return Ok(of(EntryKind::Directory, 0));
+        }
+        let fail = |e: NtfsError| VolumeError::broken(FsKind::Ntfs, path, e);
+        let mut disk = self.disk.borrow_mut();
+        let len = match file.data(&mut *disk, "") {
+            Some(data) => data.and_then(|d| Ok(d.to_attribute()?.value_length())).map_err(fail)?,
+            None => 0,
+        };
+        Ok(of(EntryKind::File, len))
+    }
+
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let file = self.file(path)?;
+        if file.is_directory() {
+            return Err(VolumeError::not_found(path));
+        }
+        Ok(Box::new(Stream { volume: self, file, at: 0, path: path.to_string() }))
     }
 }

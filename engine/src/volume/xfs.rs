@@ -1,6 +1,6 @@
 //! XFS through `lamxfs`, which replays a dirty v5 log in memory and refuses one that it cannot replay.
 
-use super::{Entry, EntryKind, FsKind, Journal, Probe, Volume, VolumeError};
+use super::{Entry, EntryKind, FileStream, FsKind, Journal, Metadata, Probe, Volume, VolumeError};
 use crate::disk::{DiskRef, ReadError};
 use crate::units::ByteOffset;
 use std::cell::RefCell;
@@ -34,6 +34,23 @@ fn error(path: &str, e: lamxfs::Error) -> VolumeError {
     match e {
         lamxfs::Error::NotFound { .. } | lamxfs::Error::NotARegularFile => VolumeError::not_found(path),
         _ => VolumeError::broken(FsKind::Xfs, path, format!("{e:?}")),
+    }
+}
+
+/// An open file: its inode, and how far it was read.
+struct Stream<'a> {
+    fs: &'a RefCell<lamxfs::Xfs<Reader>>,
+    inode: lamxfs::Inode,
+    at: u64,
+    path: String,
+}
+
+impl FileStream for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, VolumeError> {
+        let n = self.fs.borrow_mut().read_file_at(&self.inode, self.at, buf);
+        let n = n.map_err(|e| error(&self.path, e))?;
+        self.at = self.at.saturating_add(n as u64);
+        Ok(n)
     }
 }
 
@@ -93,5 +110,41 @@ impl Volume for Xfs {
             Err(VolumeError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        let mut fs = self.fs.borrow_mut();
+        let at = lamxfs::Path::new(path.as_bytes());
+        let inode = fs.resolve(at).map_err(|e| error(path, e))?;
+        let meta = fs.metadata(&inode).map_err(|e| error(path, e))?;
+        let kind = if meta.is_file() {
+            EntryKind::File
+        } else if meta.is_dir() {
+            EntryKind::Directory
+        } else if meta.is_symlink() {
+            EntryKind::Symlink
+        } else {
+            EntryKind::Other
+        };
+        let target = match kind {
+            EntryKind::Symlink => Some(fs.read_link(at).map_err(|e| error(path, e))?),
+            _ => None,
+        };
+        Ok(Metadata {
+            kind,
+            len: if kind == EntryKind::File { meta.size() } else { 0 },
+            mode: Some((meta.mode() & 0o7777) as u16),
+            owner: None,
+            target: target.map(|t| String::from_utf8_lossy(&t).into_owned()),
+        })
+    }
+
+    fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let mut fs = self.fs.borrow_mut();
+        let inode = fs.resolve(lamxfs::Path::new(path.as_bytes())).map_err(|e| error(path, e))?;
+        if !fs.metadata(&inode).map_err(|e| error(path, e))?.is_file() {
+            return Err(VolumeError::not_found(path));
+        }
+        Ok(Box::new(Stream { fs: &self.fs, inode, at: 0, path: path.to_string() }))
     }
 }
