@@ -7,6 +7,7 @@ mod chain;
 mod findings;
 mod fstab;
 mod grub;
+pub mod initramfs;
 mod inspect;
 mod loaders;
 mod os;
