@@ -13,7 +13,15 @@
 //! missing only if the listing is whole.
 
 mod cpio;
+mod drivers;
+mod equipment;
+mod modules;
+mod starts;
 mod unpack;
+
+pub use drivers::{DISK_DRIVERS, Drivers, drivers};
+pub use equipment::{Equipment, Presence, equipment};
+pub use starts::{Piece, Start, starts};
 
 use cpio::Cpio;
 use serde::{Deserialize, Serialize};
