@@ -22,6 +22,7 @@ mod facts;
 mod lab;
 mod network;
 mod profile;
+mod refused;
 mod report;
 mod start;
 mod yaml;
@@ -31,6 +32,7 @@ pub use check::Check;
 pub use document::document;
 pub use facts::{Facts, Subject};
 pub use profile::{NAMES, PROFILES, Profile, ProfileId, Rule, Source, Weight, profile, rule};
+pub use refused::{Asked, Refused, ask};
 pub use report::{Certainty, Found, Preflight};
 
 /// Ask every rule of a profile. Only reads.

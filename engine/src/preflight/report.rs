@@ -79,14 +79,18 @@ impl Preflight {
 
     /// Whose word a refusal is: for a service's profile that it is the service's, not this tool's.
     pub fn whose_word(&self) -> Option<String> {
-        (self.profile != ProfileId::Lab).then(|| {
-            format!(
-                "{} is the documented envelope of a service at a date ({}, {}), not what drill can do; that is the profile lab",
-                self.profile,
-                profile(self.profile).title,
+        let (id, title) = (self.profile, profile(self.profile).title);
+        match id {
+            ProfileId::Lab => None,
+            ProfileId::AzureGen1 => Some(format!(
+                "{id} is what Azure's documentation asks of {title} ({}), not what drill can do: that is the profile lab",
                 self.date
-            )
-        })
+            )),
+            ProfileId::Asr2015 | ProfileId::AsrHyperV2020 | ProfileId::AsrVmware2019 => Some(format!(
+                "{id} is the documented envelope of that service at that date ({title}, {}), not what drill can do: that is the profile lab",
+                self.date
+            )),
+        }
     }
 }
 
