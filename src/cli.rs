@@ -1,6 +1,8 @@
 //! The command line, as data.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use engine::preflight::{NAMES, ProfileId};
 use std::path::PathBuf;
 
 /// Prove that disaster-recovery copies boot.
@@ -32,6 +34,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Convert an image to the other generation, into a new file.
     Convert(ConvertArgs),
+    /// Explain a profile or a rule of the preflight: what it says, who said so and when, what to do. Without a name: list them.
+    Explain(ExplainArgs),
     /// Boot an image once and say how far it came. The image is only read.
     Boot(BootArgs),
     /// Make a sample disk image.
@@ -123,6 +127,24 @@ pub struct InspectArgs {
     /// Take it as this format instead of looking.
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
+    /// Also show what this profile's rules find.
+    #[arg(long, value_name = "PROFILE", value_parser = profile_parser())]
+    pub profile: Option<ProfileId>,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A profile by its name.
+fn profile_parser() -> impl TypedValueParser<Value = ProfileId> {
+    PossibleValuesParser::new(NAMES).try_map(|name| name.parse::<ProfileId>())
+}
+
+/// `drill explain`.
+#[derive(clap::Args, Debug)]
+pub struct ExplainArgs {
+    /// A profile (asr-2015) or a rule (asr-2015/os-disk-300gb, kernel-missing).
+    pub name: Option<String>,
     /// One JSON document on standard output.
     #[arg(long)]
     pub json: bool,
@@ -150,6 +172,10 @@ pub struct ConvertArgs {
     /// Partition table of a Generation 1 result.
     #[arg(long, value_enum, default_value_t = TableArg::Auto, requires = "to")]
     pub table: TableArg,
+    /// Whose rules decide whether a disk is taken (`drill explain` lists them): a service's at a date, Azure's, or, without this, what
+    /// drill itself can do.
+    #[arg(long, value_name = "PROFILE", requires = "to", value_parser = profile_parser())]
+    pub profile: Option<ProfileId>,
     /// What failback needs, when the disk's own copy is gone (written beside each Generation 1 result).
     #[arg(long, value_name = "FILE", requires = "to")]
     pub capsule: Option<PathBuf>,

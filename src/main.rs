@@ -21,6 +21,7 @@ fn main() -> std::process::ExitCode {
         Command::Check(args) => cmd::check::check(&args),
         Command::Inspect(args) => cmd::inspect::inspect(&args),
         Command::Convert(args) => cmd::convert::convert(&args, &cancel),
+        Command::Explain(args) => cmd::explain::explain(&args),
         Command::Boot(args) => cmd::boot::boot(&args, &cancel),
         Command::Fixture(args) => cmd::fixture::fixture(&args, &cancel),
         Command::Doctor(args) => cmd::doctor::doctor(&args, &cancel),
@@ -37,7 +38,8 @@ fn main() -> std::process::ExitCode {
                 warn_line!("  next: {}", shown(next));
             }
             if json {
-                let error = serde_json::json!({"message": problem.message, "next": problem.next, "exit": exit.code()});
+                let error = serde_json::json!({"message": problem.message, "next": problem.next, "exit": exit.code(),
+                    "details": problem.details});
                 let _ = cmd::print_json(&serde_json::json!({"error": error}));
             }
             exit

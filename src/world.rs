@@ -23,17 +23,25 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub next: Option<String>,
+    /// The same as data, where there is more to say than a sentence.
+    pub details: Option<serde_json::Value>,
 }
 
 impl Problem {
     /// A problem with this exit code.
     pub fn new(exit: ExitCode, message: impl std::fmt::Display) -> Self {
-        Problem { exit, message: message.to_string(), next: None }
+        Problem { exit, message: message.to_string(), next: None, details: None }
     }
 
     /// The same with advice.
     pub fn next(mut self, next: impl std::fmt::Display) -> Self {
         self.next = Some(next.to_string());
+        self
+    }
+
+    /// The same with its data.
+    pub fn details(mut self, details: &impl serde::Serialize) -> Self {
+        self.details = serde_json::to_value(details).ok();
         self
     }
 }

@@ -55,6 +55,7 @@ pub mod convert;
 pub mod disk;
 pub mod guest;
 pub mod hash;
+pub mod preflight;
 pub mod table;
 pub mod units;
 pub mod volume;

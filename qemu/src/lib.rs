@@ -81,7 +81,9 @@ pub use accel::{boot_sector, measure};
 pub use console::Cursor;
 pub use host::{AccelChoice, Host, HostError, create_child};
 pub use ladder::{Expect, Observation, Outcome, Rung, Verdict};
-pub use machine::{Accel, Base, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments};
+pub use machine::{
+    Accel, Base, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments,
+};
 pub use process::Observer;
 pub use run::{RunResult, Via};
 pub use screen::Screen;

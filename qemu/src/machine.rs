@@ -21,6 +21,36 @@ pub enum Generation {
     Gen2,
 }
 
+/// Where a machine's disks hang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskBus {
+    /// The IDE controller of `-machine pc`, as Hyper-V's Generation 1 has one.
+    Ide,
+    /// A virtio-scsi controller, on either machine.
+    VirtioScsi,
+}
+
+impl Generation {
+    /// Where the disks of such a machine hang when nobody says otherwise.
+    pub fn disk_bus(self) -> DiskBus {
+        match self {
+            Generation::Gen1 => DiskBus::Ide,
+            Generation::Gen2 => DiskBus::VirtioScsi,
+        }
+    }
+}
+
+impl DiskBus {
+    /// Its name for people: `ide`, `virtio-scsi`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DiskBus::Ide => "ide",
+            DiskBus::VirtioScsi => "virtio-scsi",
+        }
+    }
+}
+
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,17 +81,19 @@ pub struct Drive {
     /// The bytes underneath.
     pub base: Base,
     /// A qcow2 file made by [`create_child`](crate::create_child) that takes the guest's writes.
-    /// Without it the disk is read-only, which IDE (Generation 1) cannot be.
+    /// Without it the disk is read-only, which IDE cannot be.
     pub child: Option<PathBuf>,
-    /// Logical sector size in bytes: 512, or 4096 for a 4Kn disk, which IDE (Generation 1) cannot have.
+    /// Logical sector size in bytes: 512, or 4096 for a 4Kn disk, which Generation 1 cannot have.
     pub sector: u32,
 }
 
 /// The machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// BIOS with IDE, or UEFI with SCSI.
+    /// BIOS, or UEFI.
     pub generation: Generation,
+    /// Where its disks hang.
+    pub bus: DiskBus,
     /// RAM, in MiB.
     pub memory_mib: u32,
     /// Virtual processors.
@@ -78,19 +110,22 @@ pub struct Machine {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MachineError {
     /// More disks than the controller has places.
-    #[error("{generation:?} takes at most {max} disks, {asked} were given")]
+    #[error("{} takes at most {max} disks, {asked} were given", .bus.name())]
     TooManyDisks {
         /// Which controller.
-        generation: Generation,
+        bus: DiskBus,
         /// Its places.
         max: usize,
         /// The disks given.
         asked: usize,
     },
     /// IDE has no read-only disks.
-    #[error("disk {0} has no child: a Generation 1 (IDE) disk cannot be read-only; give it a child file")]
+    #[error("disk {0} has no child: an IDE disk cannot be read-only; give it a child file")]
     ReadOnlyIde(usize),
-    /// IDE knows only sectors of 512 bytes, SCSI here those and 4096.
+    /// The UEFI machine has no IDE controller.
+    #[error("IDE disks were asked of a Generation 2 machine, which has no IDE controller")]
+    IdeWithUefi,
+    /// A BIOS knows only sectors of 512 bytes, UEFI here those and 4096.
     #[error("disk {disk} has sectors of {sector} bytes: a {generation:?} disk has {wanted}")]
     Sector {
         /// Which disk.
@@ -118,7 +153,15 @@ pub enum MachineError {
 impl Machine {
     /// A machine with 1 GiB, two processors, an agent channel and no disk.
     pub fn new(generation: Generation) -> Self {
-        Self { generation, memory_mib: 1024, cpus: 2, secure_boot: false, disks: Vec::new(), agent: true }
+        Self {
+            generation,
+            bus: generation.disk_bus(),
+            memory_mib: 1024,
+            cpus: 2,
+            secure_boot: false,
+            disks: Vec::new(),
+            agent: true,
+        }
     }
 
     /// Whether this machine can be built.
@@ -129,13 +172,15 @@ impl Machine {
         if self.memory_mib == 0 || self.cpus == 0 {
             return Err(MachineError::Empty { memory_mib: self.memory_mib, cpus: self.cpus });
         }
-        let max = match self.generation {
-            Generation::Gen1 => MAX_IDE_DISKS,
-            Generation::Gen2 => MAX_SCSI_DISKS,
+        if self.generation == Generation::Gen2 && self.bus == DiskBus::Ide {
+            return Err(MachineError::IdeWithUefi);
+        }
+        let max = match self.bus {
+            DiskBus::Ide => MAX_IDE_DISKS,
+            DiskBus::VirtioScsi => MAX_SCSI_DISKS,
         };
         if self.disks.len() > max {
-            let asked = self.disks.len();
-            return Err(MachineError::TooManyDisks { generation: self.generation, max, asked });
+            return Err(MachineError::TooManyDisks { bus: self.bus, max, asked: self.disks.len() });
         }
         let (sectors, wanted): (&[u32], _) = match self.generation {
             Generation::Gen1 => (&[512], "512"),
@@ -145,15 +190,13 @@ impl Machine {
             let (sector, generation) = (self.disks[disk].sector, self.generation);
             return Err(MachineError::Sector { disk, sector, generation, wanted });
         }
-        if self.generation == Generation::Gen1 {
-            if self.secure_boot {
-                return Err(MachineError::SecureBootWithoutUefi);
-            }
-            if let Some(n) = self.disks.iter().position(|d| d.child.is_none()) {
-                return Err(MachineError::ReadOnlyIde(n));
-            }
+        if self.generation == Generation::Gen1 && self.secure_boot {
+            return Err(MachineError::SecureBootWithoutUefi);
         }
-        Ok(())
+        match self.disks.iter().position(|d| d.child.is_none()) {
+            Some(n) if self.bus == DiskBus::Ide => Err(MachineError::ReadOnlyIde(n)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -226,12 +269,12 @@ pub fn arguments(machine: &Machine, wiring: &Wiring) -> Vec<String> {
             args.add("-global", "driver=cfi.pflash01,property=secure,value=on");
         }
     }
-    if machine.generation == Generation::Gen2 {
+    if machine.bus == DiskBus::VirtioScsi {
         args.device(json!({"driver": "virtio-scsi-pci", "id": "scsi"}));
     }
     for (index, drive) in machine.disks.iter().enumerate() {
         let fds = wiring.drives.get(index).copied().unwrap_or_default();
-        args.drive(machine.generation, index, drive, fds);
+        args.drive(machine.bus, index, drive, fds);
     }
     args.0
 }
@@ -278,7 +321,7 @@ impl Args {
             "read-only": read_only}));
     }
 
-    fn drive(&mut self, generation: Generation, index: usize, drive: &Drive, fds: DriveFds) {
+    fn drive(&mut self, bus: DiskBus, index: usize, drive: &Drive, fds: DriveFds) {
         let base = format!("disk{index}-base");
         match &drive.base {
             Base::Nbd { socket, export } => self.blockdev(json!({"driver": "nbd", "node-name": base,
@@ -302,11 +345,13 @@ impl Args {
         } else {
             base
         };
-        let mut device = match generation {
-            Generation::Gen1 => json!({"driver": "ide-hd", "bus": format!("ide.{}", index / 2),
+        let mut device = match bus {
+            DiskBus::Ide => json!({"driver": "ide-hd", "bus": format!("ide.{}", index / 2),
                 "unit": index % 2, "drive": top, "bootindex": index + 1}),
-            Generation::Gen2 => json!({"driver": "scsi-hd", "bus": "scsi.0", "scsi-id": index, "drive": top,
-                "bootindex": index + 1}),
+            DiskBus::VirtioScsi => {
+                json!({"driver": "scsi-hd", "bus": "scsi.0", "scsi-id": index, "drive": top,
+                "bootindex": index + 1})
+            }
         };
         // Said only when it is not the default, 512.
         if drive.sector != 512 {

@@ -1,7 +1,7 @@
 //! The argument lists, as snapshots for a reader, and the machines that cannot be.
 
 use qemu::firmware::FirmwareFiles;
-use qemu::{Accel, Base, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments};
+use qemu::{Accel, Base, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments};
 use std::sync::Arc;
 
 fn wiring(accel: Accel, drives: Vec<DriveFds>) -> Wiring {
@@ -76,6 +76,19 @@ fn a_4kn_disk_says_its_sector_size_and_only_it() {
 }
 
 #[test]
+fn a_bios_machine_may_have_its_disks_on_virtio_scsi() {
+    let mut machine = Machine::new(Generation::Gen1);
+    machine.bus = DiskBus::VirtioScsi;
+    machine.disks = (0..5).map(|_| nbd(true)).collect();
+    assert_eq!(machine.check(), Ok(()));
+    let child = |fd| DriveFds { base: None, child: Some(fd) };
+    let shown = lines(&arguments(&machine, &wiring(Accel::Tcg, (20..25).map(child).collect())));
+    assert!(shown.contains("-machine pc,accel=tcg") && shown.contains("virtio-scsi-pci"), "{shown}");
+    assert_eq!(shown.matches("scsi-hd").count(), 5, "{shown}");
+    assert!(!shown.contains("ide-hd"), "{shown}");
+}
+
+#[test]
 fn machines_that_cannot_be_are_refused() {
     #[track_caller]
     fn check(change: impl FnOnce(&mut Machine), expect: MachineError) {
@@ -87,12 +100,13 @@ fn machines_that_cannot_be_are_refused() {
     check(|m| m.disks = vec![nbd(true), nbd(false)], MachineError::ReadOnlyIde(1));
     check(
         |m| m.disks = (0..5).map(|_| nbd(true)).collect(),
-        MachineError::TooManyDisks { generation: Generation::Gen1, max: 4, asked: 5 },
+        MachineError::TooManyDisks { bus: DiskBus::Ide, max: 4, asked: 5 },
     );
     check(
         |m| m.disks = vec![Drive { sector: 4096, ..nbd(true) }],
         MachineError::Sector { disk: 0, sector: 4096, generation: Generation::Gen1, wanted: "512" },
     );
+    check(|m| m.generation = Generation::Gen2, MachineError::IdeWithUefi);
     check(|m| m.cpus = 0, MachineError::Empty { memory_mib: 1024, cpus: 0 });
     assert_eq!(Machine::new(Generation::Gen2).check(), Ok(()));
 }

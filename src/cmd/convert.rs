@@ -8,6 +8,7 @@ use drills::verdict::ExitCode;
 use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat, Phase};
 use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, to_gen1, to_gen2};
 use engine::disk::{DiskRef, Geometry, Overlay};
+use engine::preflight::{Asked, AzureReady, Facts, Subject, ask, azure_ready};
 use engine::units::{ByteLen, MIB};
 use qemu::Cancel;
 use std::io::Write;
@@ -19,6 +20,12 @@ const MAX_CAPSULE: u64 = 4 << 20;
 
 /// Convert an image into a new file, or show the plan.
 pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
+    if args.profile.is_some() && args.to == Some(Generation::Gen2) {
+        return Err(Problem::new(
+            ExitCode::Usage,
+            "--profile needs --to gen1: its rules are about the way there",
+        ));
+    }
     let format = out_format(args)?;
     let from = super::format_named(args.from.as_deref(), "--from")?;
     if !args.dry_run && args.out.symlink_metadata().is_ok() {
@@ -48,7 +55,7 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
     };
     if args.json {
         print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note,
-            "result": exported, "capsule": capsule}))?;
+            "preflight": work.asked.as_ref().map(|a| &a.preflight), "result": exported, "capsule": capsule}))?;
     } else {
         let size = |n: u64| humansize::format_size(n, humansize::BINARY.decimal_places(1));
         tell!("wrote {} ({} of data)", exported.path.display(), size(exported.written.get()));
@@ -66,6 +73,9 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
 struct Work {
     /// Only with a change of generation.
     plan: Option<Plan>,
+    /// What the rules said on the way to Generation 1, and, for a dry run, whether the guest is ready for Azure.
+    asked: Option<Asked>,
+    azure: Option<AzureReady>,
     disk: DiskRef,
     /// What the reader should know about a disk that is not quite the source's.
     note: Option<String>,
@@ -73,14 +83,18 @@ struct Work {
 
 fn work(args: &ConvertArgs, opened: &Opened, format: OutFormat, cancel: &Cancel) -> Result<Work, Problem> {
     if let Some(to) = args.to {
-        let plan = planned(args, to, opened, cancel)?;
+        let (plan, asked, azure) = match to {
+            Generation::Gen1 => to_first(args, opened, format, cancel)?,
+            Generation::Gen2 => (to_second(args, opened)?, None, None),
+        };
         let disk = plan.patch.apply(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
-        return Ok(Work { plan: Some(plan), disk, note: None });
+        return Ok(Work { plan: Some(plan), asked, azure, disk, note: None });
     }
+    let plain = |disk, note| Work { plan: None, asked: None, azure: None, disk, note };
     let shape = opened.disk.geometry();
     let odd = shape.len.get() % MIB;
     if format != OutFormat::FixedVhd || odd == 0 {
-        return Ok(Work { plan: None, disk: opened.disk.clone(), note: None });
+        return Ok(plain(opened.disk.clone(), None));
     }
     let geometry = Geometry { len: ByteLen(shape.len.get() + (MIB - odd)), ..shape };
     let disk = Overlay::new(opened.disk.clone(), geometry, Vec::new())
@@ -89,13 +103,14 @@ fn work(args: &ConvertArgs, opened: &Opened, format: OutFormat, cancel: &Cancel)
         "the disk is {} bytes longer than its source, so that it is whole MiB as Azure demands: zeros at its end, behind the backup of a GPT",
         MIB - odd
     );
-    Ok(Work { plan: None, disk: std::sync::Arc::new(disk), note: Some(note) })
+    Ok(plain(std::sync::Arc::new(disk), Some(note)))
 }
 
 /// What will be done, before it is done.
 fn show(args: &ConvertArgs, work: &Work, opened: &Opened) -> Result<(), Problem> {
     if args.json {
-        return print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note}));
+        return print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note,
+            "preflight": work.asked.as_ref().map(|a| &a.preflight), "azure_ready": work.azure}));
     }
     match &work.plan {
         Some(plan) => tell_part!("{plan}"),
@@ -105,6 +120,13 @@ fn show(args: &ConvertArgs, work: &Work, opened: &Opened) -> Result<(), Problem>
     }
     for note in opened.info.notes.iter().chain(&work.note) {
         tell!("note: {note}");
+    }
+    if let Some(asked) = &work.asked {
+        tell!("");
+        tell_part!("{}", asked.preflight);
+    }
+    if let Some(azure) = &work.azure {
+        tell_part!("{azure}");
     }
     Ok(())
 }
@@ -161,41 +183,56 @@ fn write(
     })
 }
 
-fn planned(args: &ConvertArgs, to: Generation, opened: &Opened, cancel: &Cancel) -> Result<Plan, Problem> {
-    match to {
-        Generation::Gen1 => {
-            let guest =
-                engine::guest::inspect(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
-            let table = match args.table {
-                TableArg::Auto => TableChoice::Auto,
-                TableArg::Gpt => TableChoice::Gpt,
-                TableArg::Mbr => TableChoice::Mbr,
-            };
-            // What GRUB's maker says is the host's fault, not a reason of the disk's.
-            let fault = std::cell::RefCell::new(None);
-            let kits = |lba| {
-                kit(lba, cancel).map_err(|e| {
-                    let text = e.message.clone();
-                    *fault.borrow_mut() = Some(e);
-                    text
-                })
-            };
-            let plan = to_gen1(&opened.disk, &guest, &kits, &Gen1Options { table });
-            if let Some(e) = fault.take() {
-                let problem = Problem::new(ExitCode::Broken, &e.message);
-                return Err(match e.next {
-                    Some(next) => problem.next(next),
-                    None => problem,
-                });
-            }
-            plan
-        }
-        Generation::Gen2 => {
-            let capsule = args.capsule.as_deref().map(read_capsule).transpose()?;
-            to_gen2(&opened.disk, capsule.as_ref())
-        }
+/// Everything that speaks against it is told at once: the profile, what drill itself needs, and what its planner says.
+fn to_first(
+    args: &ConvertArgs,
+    opened: &Opened,
+    format: OutFormat,
+    cancel: &Cancel,
+) -> Result<(Plan, Option<Asked>, Option<AzureReady>), Problem> {
+    let guest = engine::guest::look(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+    let facts = Facts::of(Subject { guest: &guest, container: Some(&opened.info), result: Some(format) });
+    let asked = ask(args.profile.unwrap_or_default(), &facts);
+    let table = match args.table {
+        TableArg::Auto => TableChoice::Auto,
+        TableArg::Gpt => TableChoice::Gpt,
+        TableArg::Mbr => TableChoice::Mbr,
+    };
+    // What GRUB's maker says is the host's fault, not a reason of the disk's.
+    let fault = std::cell::RefCell::new(None);
+    let kits = |lba| {
+        kit(lba, cancel).map_err(|e| {
+            let text = e.message.clone();
+            *fault.borrow_mut() = Some(e);
+            text
+        })
+    };
+    let plan = to_gen1(&opened.disk, &guest.inspection, &kits, &Gen1Options { table });
+    let fault = fault.take();
+    let planner = plan.as_ref().err().filter(|_| fault.is_none());
+    if let Some(refused) = asked.refused(planner) {
+        let problem = Problem::new(ExitCode::Failed, &refused).details(&refused);
+        return Err(match refused.next() {
+            Some(next) => problem.next(next),
+            None => problem,
+        });
     }
-    .map_err(|refusal| refused(&refusal))
+    if let Some(e) = fault {
+        let problem = Problem::new(ExitCode::Broken, &e.message);
+        return Err(match e.next {
+            Some(next) => problem.next(next),
+            None => problem,
+        });
+    }
+    // Nothing refuses it, so a plan that is none has no reason but those that were told.
+    let plan = plan.map_err(|refusal| refused(&refusal))?;
+    let azure = args.dry_run.then(|| azure_ready(&facts));
+    Ok((plan, Some(asked), azure))
+}
+
+fn to_second(args: &ConvertArgs, opened: &Opened) -> Result<Plan, Problem> {
+    let capsule = args.capsule.as_deref().map(read_capsule).transpose()?;
+    to_gen2(&opened.disk, capsule.as_ref()).map_err(|refusal| refused(&refusal))
 }
 
 fn refused(refusal: &Refusal) -> Problem {

@@ -5,27 +5,38 @@ use crate::cli::InspectArgs;
 use crate::world::{Problem, open_image};
 use drills::verdict::ExitCode;
 use engine::container::{ContainerInfo, Layout, LogState};
+use engine::preflight::{Facts, Subject, azure_ready, check};
 use humansize::{BINARY, format_size};
 
 /// Say what an image holds.
 pub fn inspect(args: &InspectArgs) -> Ended {
     let format = super::format_named(args.format.as_deref(), "--format")?;
     let opened = open_image(&args.image, format, &args.parents)?;
-    let guest = engine::guest::inspect(&opened.disk)
+    let guest = engine::guest::look(&opened.disk)
         .map_err(|e| Problem::new(ExitCode::Broken, format!("{}: {e}", args.image.display())))?;
+    let facts = Facts::of(Subject { guest: &guest, container: Some(&opened.info), result: None });
+    let preflight = args.profile.map(|id| check(id, &facts));
+    let azure = azure_ready(&facts);
     opened.unchanged().map_err(|e| {
         Problem::new(ExitCode::Broken, e)
             .next("the image changed while it was read; look again when it is at rest")
     })?;
     if args.json {
-        print_json(&serde_json::json!({"image": args.image, "container": opened.info, "guest": guest}))?;
+        print_json(
+            &serde_json::json!({"image": args.image, "container": opened.info, "guest": guest.inspection,
+            "preflight": preflight, "azure_ready": azure}),
+        )?;
         return Ok(ExitCode::Passed);
     }
     tell!("image       {}", args.image.display());
     for (label, text) in container_lines(&opened.info) {
         tell!("{label:<11} {text}");
     }
-    tell_part!("{guest}");
+    tell_part!("{}", guest.inspection);
+    if let Some(preflight) = preflight {
+        tell_part!("{preflight}");
+    }
+    tell_part!("{azure}");
     Ok(ExitCode::Passed)
 }
 

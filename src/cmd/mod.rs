@@ -28,6 +28,7 @@ pub mod boot;
 pub mod check;
 pub mod convert;
 pub mod doctor;
+pub mod explain;
 pub mod fixture;
 pub mod inspect;
 pub mod replay;

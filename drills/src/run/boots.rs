@@ -119,6 +119,7 @@ impl Run {
             )
             .with_next("boot it as Generation 2; a BIOS cannot start from a 4Kn disk"));
         }
+        let choice = self.disk_bus(&machine)?;
         let (child, dropped_child) = match &machine.writes {
             Writes::Kept(child) => (child.clone(), None),
             Writes::Dropped => {
@@ -136,6 +137,7 @@ impl Run {
         let secure_boot = options.secure_boot.unwrap_or(false);
         let wanted = qemu::Machine {
             generation: machine.generation,
+            bus: choice.bus,
             memory_mib: options
                 .memory_bytes
                 .and_then(|b| u32::try_from(b / engine::units::MIB).ok())
@@ -154,11 +156,12 @@ impl Run {
         std::fs::create_dir(&paths.run_dir).map_err(|e| broken("making its folder", &e))?;
         let vm = Vm::start(&self.lab.host, &wanted, &paths, observer, &self.cancel)
             .map_err(|e| broken("starting it", &e))?;
-        let (generation, firmware, disk_bus) = match (machine.generation, secure_boot) {
-            (Generation::Gen1, _) => (1, "SeaBIOS", "ide"),
-            (Generation::Gen2, true) => (2, "OVMF, Secure Boot enforced", "virtio-scsi"),
-            (Generation::Gen2, false) => (2, "OVMF, Secure Boot off", "virtio-scsi"),
+        let (generation, firmware) = match (machine.generation, secure_boot) {
+            (Generation::Gen1, _) => (1, "SeaBIOS"),
+            (Generation::Gen2, true) => (2, "OVMF, Secure Boot enforced"),
+            (Generation::Gen2, false) => (2, "OVMF, Secure Boot off"),
         };
+        let disk_bus = choice.bus.name();
         let accelerator = match vm.accel() {
             Accel::Kvm => "kvm",
             Accel::Tcg => "tcg",
@@ -174,7 +177,15 @@ impl Run {
                 disk_bus: disk_bus.into(),
             },
         );
-        let detail = format!("{firmware}, {accelerator}, disk on {disk_bus}");
+        let mut detail = format!("{firmware}, {accelerator}, disk on {disk_bus}");
+        if let Some(why) = choice.instead_of {
+            let usual = machine.generation.disk_bus().name();
+            detail.push_str(&format!(" instead of {usual}: {why}"));
+            self.not_proved(format!(
+                "that {} finds a disk on {usual}: {why}, so it was started from {disk_bus}",
+                machine.name
+            ));
+        }
         let boot = Boot {
             machine: id,
             name: machine.name,
@@ -187,6 +198,19 @@ impl Run {
         let mut machines = lock(&self.machines);
         machines.boots.push(Arc::new(boot));
         Ok((VmId(u32::try_from(machines.boots.len().saturating_sub(1)).unwrap_or(u32::MAX)), detail))
+    }
+
+    /// Where the disk hangs: on a bus for which the guest, as it is now, has a driver. Nothing was started when there is none.
+    fn disk_bus(&self, machine: &Machine) -> Done<super::bus::Choice> {
+        // A disk that cannot be looked at is one of which nothing is known.
+        let drivers =
+            engine::guest::look(&machine.now()?).map(|guest| engine::guest::initramfs::drivers(&guest));
+        let drivers = drivers.unwrap_or_else(|e| engine::guest::initramfs::Drivers::unknown(&e.to_string()));
+        super::bus::choose(machine.generation, &drivers).map_err(|why| {
+            VerbError::new(Outcome::NotPerformed, format!("{}: {why}", machine.name)).with_next(
+                "add a driver that the lab has to the guest's initramfs (ata_piix or virtio_scsi), or start it on the platform it was made for",
+            )
+        })
     }
 
     fn count_boot(&self, id: MachineId) -> u32 {

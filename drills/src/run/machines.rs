@@ -147,19 +147,7 @@ impl Run {
         let inspection = engine::guest::inspect(&opened.disk)
             .map_err(|e| VerbError::new(Outcome::Broken, format!("{}: {e}", path.display())))?;
         for finding in &inspection.findings {
-            self.recorder.emit(
-                &action.path,
-                Kind::Finding {
-                    id: finding.id.clone(),
-                    severity: match finding.severity {
-                        engine::guest::Severity::Blocker => Severity::Error,
-                        engine::guest::Severity::Warning => Severity::Warning,
-                        engine::guest::Severity::Note => Severity::Info,
-                    },
-                    text: finding.text.clone(),
-                    fix: Some(finding.fix.clone()).filter(|f| !f.is_empty()),
-                },
-            );
+            self.finding(action, &finding.id, severity_of(finding.severity), &finding.text, &finding.fix);
         }
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let stem = name.unwrap_or(&stem);
@@ -192,6 +180,12 @@ impl Run {
             cleaned: false,
         });
         Ok((id, detail))
+    }
+
+    /// Tell what was found about a disk.
+    pub(crate) fn finding(&self, action: &Action, id: &str, severity: Severity, text: &str, fix: &str) {
+        let fix = Some(fix.to_owned()).filter(|f| !f.is_empty());
+        self.recorder.emit(&action.path, Kind::Finding { id: id.into(), severity, text: text.into(), fix });
     }
 
     fn free_name(&self, wanted: &str) -> String {
@@ -375,6 +369,15 @@ impl Run {
             .and_then(|n| machines.boots.get(n))
             .cloned()
             .ok_or_else(|| VerbError::new(Outcome::Broken, format!("no boot {}", vm.0)))
+    }
+}
+
+/// The engine's word for it as the journal's.
+pub(super) fn severity_of(severity: engine::guest::Severity) -> Severity {
+    match severity {
+        engine::guest::Severity::Blocker => Severity::Error,
+        engine::guest::Severity::Warning => Severity::Warning,
+        engine::guest::Severity::Note => Severity::Info,
     }
 }
 

@@ -10,11 +10,13 @@
 
 mod actions;
 mod boots;
+mod bus;
 mod fault;
 mod files;
 mod folder;
 mod lab;
 mod machines;
+mod preflight;
 mod stage;
 mod sweep;
 

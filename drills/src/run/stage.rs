@@ -3,13 +3,12 @@
 use super::Run;
 use super::actions::lock;
 use super::machines::{Role, Writes};
-use crate::script::stage::{
-    Done, ExitPolicy, FailoverOptions, Image, Profile, RunOutput, StartOptions, Table,
-};
+use crate::script::stage::{Done, ExitPolicy, FailoverOptions, Image, RunOutput, StartOptions, Table};
 use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
 use engine::convert::{Gen1Options, TableChoice};
 use engine::disk::DiskRef;
 use engine::guest::{Guest, Inspection};
+use engine::preflight::ProfileId;
 use qemu::Expect;
 use std::path::Path;
 use std::time::Duration;
@@ -128,8 +127,8 @@ impl Stage for Run {
 
     fn test_failover(&self, machine: MachineId, options: &FailoverOptions, pos: Pos) -> Done<MachineId> {
         let name = self.name_of(machine);
-        let profile = options.profile.unwrap_or(Profile::Lab);
-        let args = format!("profile {}", profile.name());
+        let profile = options.profile.unwrap_or_default();
+        let args = format!("profile {profile}");
         let copy = self.act("test_failover", Some(&name), args, Some(pos), |action| {
             self.must_be_off(machine, "test_failover")?;
             let from = self.machine_of(machine)?;
@@ -148,14 +147,26 @@ impl Stage for Run {
                 Table::Mbr => TableChoice::Mbr,
             };
             let now = from.now()?;
-            let plan = engine::convert::to_gen1(&now, &from.inspection, &kits, &Gen1Options { table })
-                .map_err(|refusal| fault.take().unwrap_or_else(|| refused(&refusal)))?;
+            let guest = self.look(&from.name, &now)?;
+            let asked = self.preflight(action, &from, &guest, profile);
+            let plan = engine::convert::to_gen1(&now, &guest.inspection, &kits, &Gen1Options { table });
+            let fault = fault.take();
+            // All reasons at once: those of the rules, and those of the planner.
+            if let Some(all) = asked.refused(plan.as_ref().err().filter(|_| fault.is_none())) {
+                let error = VerbError::new(Outcome::Refused, &all);
+                return Err(match all.next() {
+                    Some(next) => error.with_next(next),
+                    None => error,
+                });
+            }
+            let plan = plan.map_err(|refusal| fault.unwrap_or_else(|| refused(&refusal)))?;
             let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
             Ok((id, super::machines::plan_line(&plan)))
         })?;
-        if profile == Profile::AzureGen1 {
+        if profile == ProfileId::AzureGen1 {
             self.not_proved(
-                "that Azure takes the copy: it was booted under QEMU, with IDE or SCSI in place of VMBus"
+                "that Azure takes the copy: it was booted under QEMU, with IDE or SCSI in place of VMBus; what its bytes say is in the \
+                 finding azure-ready"
                     .into(),
             );
         }

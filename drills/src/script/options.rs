@@ -81,8 +81,8 @@ pub static FAILOVER: OptionSet = OptionSet {
     opts: &[
         Opt {
             name: "profile",
-            kind: Kind::Word(&["azure-gen1", "lab"]),
-            doc: "The rule set of the platform that would receive the copy.",
+            kind: Kind::Word(engine::preflight::NAMES),
+            doc: "Whose rules decide whether the disk is taken: `drill explain` lists them. `\"lab\"`, what drill itself can do, when nothing is said.",
         },
         Opt {
             name: "table",

@@ -2,6 +2,7 @@
 //! journal; `run` implements it.
 
 use super::source::Pos;
+use engine::preflight::ProfileId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,8 @@ pub enum Nvram {
 pub struct FailoverOptions {
     /// Partition table of the copy.
     pub table: Table,
-    /// The rule set of the platform that would receive the copy.
-    pub profile: Option<Profile>,
+    /// Whose rules decide whether the disk is taken.
+    pub profile: Option<ProfileId>,
 }
 
 /// Partition table of a Generation 1 copy.
@@ -78,25 +79,6 @@ pub enum Table {
     Gpt,
     /// A real MBR, for platforms that demand it.
     Mbr,
-}
-
-/// A named rule set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Profile {
-    /// Azure's rules for Generation 1 virtual machines.
-    AzureGen1,
-    /// Only what QEMU itself needs.
-    Lab,
-}
-
-impl Profile {
-    /// The name a scenario uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Profile::AzureGen1 => "azure-gen1",
-            Profile::Lab => "lab",
-        }
-    }
 }
 
 /// Whether a command's exit code decides the drill.

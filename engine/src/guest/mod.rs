@@ -8,6 +8,7 @@ mod devices;
 mod findings;
 mod fstab;
 mod grub;
+pub mod initramfs;
 mod inspect;
 mod loaders;
 mod menu;

@@ -48,6 +48,8 @@ pub struct Spec {
     pub esp_files: Vec<(String, String)>,
     /// Path of the kernel that the menu names.
     pub kernel: String,
+    /// Files to add to the root, or to put in the place of others: path, content.
+    pub root_files: Vec<(String, Vec<u8>)>,
 }
 
 impl Default for Spec {
@@ -63,6 +65,7 @@ impl Default for Spec {
             sgdisk: Vec::new(),
             esp_files: Vec::new(),
             kernel: "/boot/vmlinuz".into(),
+            root_files: Vec::new(),
         }
     }
 }
@@ -145,6 +148,9 @@ pub fn gen2(spec: &Spec) -> Made {
         spec.kernel, spec.options
     );
     put(&tree, "boot/grub/grub.cfg", menu.as_bytes());
+    for (path, content) in &spec.root_files {
+        put(&tree, path, content);
+    }
     let root = at("root.img");
     File::create(&root).and_then(|f| f.set_len(ROOT_LEN)).expect("root");
     run("mkfs.ext4", &["-q", "-F", "-U", ROOT_UUID, "-L", "root", "-d", &text(&tree), &text(&root)]);
@@ -159,6 +165,30 @@ fn put(tree: &Path, path: &str, content: &[u8]) {
     let path = tree.join(path);
     fs::create_dir_all(path.parent().expect("parent")).expect("folder");
     fs::write(path, content).expect("file");
+}
+
+/// A kernel image that says its version, and nothing else. Documentation/arch/x86/boot.rst.
+pub fn kernel(version: &str) -> Vec<u8> {
+    let mut image = vec![0; 0x400];
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x20e..0x210].copy_from_slice(&0x100u16.to_le_bytes());
+    image.splice(0x300.., format!("{version} (a@b) #1 SMP").into_bytes());
+    image.push(0);
+    image
+}
+
+/// An initramfs with these files, by cpio, packed by `program`.
+#[track_caller]
+pub fn initramfs(program: &str, files: &[&str]) -> Vec<u8> {
+    let dir = tempfile::tempdir().expect("a folder");
+    for file in files {
+        let path = dir.path().join("tree").join(file);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, b"\x7fELF").expect("a file");
+    }
+    let script = format!("mkdir -p tree && cd tree && find . | cpio --quiet -o -H newc | {program} > ../out");
+    run("sh", &["-euc", &format!("cd '{}'; {script}", dir.path().display())]);
+    std::fs::read(dir.path().join("out")).expect("an archive")
 }
 
 /// GRUB as floor 1 makes it.

@@ -4,7 +4,8 @@ use super::values::{Machine, Vm};
 use super::{Form, Param, Ty, Verb};
 use crate::script::fault::{Ret, done, mistake, place};
 use crate::script::options::{FAILOVER, OptionSet, START, Value};
-use crate::script::stage::{FailoverOptions, MachineId, Nvram, Profile, StartOptions, Table};
+use crate::script::stage::{FailoverOptions, MachineId, Nvram, StartOptions, Table};
+use engine::preflight::ProfileId;
 use rhai::{ImmutableString, Map, NativeCallContext};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -215,8 +216,7 @@ fn failover(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Machine> {
     for (key, value) in read(c, &FAILOVER, map)? {
         let Value::Text(word) = value else { continue };
         match (key, word.as_str()) {
-            ("profile", "azure-gen1") => options.profile = Some(Profile::AzureGen1),
-            ("profile", "lab") => options.profile = Some(Profile::Lab),
+            ("profile", name) if name.parse::<ProfileId>().is_ok() => options.profile = name.parse().ok(),
             ("table", "auto") => options.table = Table::Auto,
             ("table", "gpt") => options.table = Table::Gpt,
             ("table", "mbr") => options.table = Table::Mbr,

@@ -184,7 +184,7 @@ error: option profile of test_failover is "azure"
 3 | web.test_failover(#{ profile: "azure" });
   |     ^^^^^^^^^^^^^
   |
-  = help: it wants "azure-gen1" or "lab"
+  = help: it wants "asr-2015" or "asr-hyperv-2020" or "asr-vmware-2019" or "azure-gen1" or "lab"
 "#,
     );
     shows(

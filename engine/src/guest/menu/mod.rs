@@ -90,7 +90,7 @@ pub struct BootFile {
 }
 
 /// A stretch of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Part {
     /// First byte.
     pub at: u64,
