@@ -106,7 +106,8 @@ fn windows() -> Case {
 }
 
 fn part(number: u32, type_id: &str, fs: Option<FsKind>) -> Partition {
-    let of = |kind| FileSystem { kind, uuid: None, label: None, subvolume: None, journal: None, problem: None };
+    let of =
+        |kind| FileSystem { kind, uuid: None, label: None, subvolume: None, journal: None, problem: None };
     Partition {
         number,
         type_id: type_id.to_string(),

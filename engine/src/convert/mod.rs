@@ -23,6 +23,7 @@ mod table;
 mod to_gen1;
 mod to_gen2;
 mod undo;
+mod undo_mbr;
 
 pub use bytes::Bytes;
 pub use capsule::{CAPSULE_MAX, Capsule, CapsuleError, MAGIC as CAPSULE_MAGIC};

@@ -40,6 +40,19 @@ pub enum Op {
         /// Why.
         reason: String,
     },
+    /// Put a real MBR in place of LBA 0.
+    Mbr {
+        /// LBA 0 before.
+        old: Bytes,
+        /// LBA 0 afterwards.
+        new: Bytes,
+        /// Number in the GPT of each entry's partition, in order.
+        numbers: Vec<u32>,
+        /// Shape of the disk whose GPT stays behind it.
+        from: Geometry,
+        /// Why.
+        reason: String,
+    },
     /// Fit the GPT to a disk of another shape, or give it a partition more: both copies, and the end of the protective entry.
     Table {
         /// Shape before.
@@ -84,6 +97,7 @@ impl Op {
     pub fn reason(&self) -> &str {
         match self {
             Op::Raw { reason, .. }
+            | Op::Mbr { reason, .. }
             | Op::Table { reason, .. }
             | Op::FatPut { reason, .. }
             | Op::FatRemove { reason, .. } => reason,
@@ -94,6 +108,7 @@ impl Op {
     pub fn place(&self) -> String {
         match self {
             Op::Raw { at, new, .. } => span(at.get(), new.len()),
+            Op::Mbr { .. } => "LBA 0".to_string(),
             Op::Table { .. } => "both GPT copies".to_string(),
             Op::FatPut { partition, path, .. } | Op::FatRemove { partition, path, .. } => {
                 format!("{path} on the partition at LBA {}", partition.at.get() / 512)
@@ -104,7 +119,7 @@ impl Op {
     /// Bytes that it puts somewhere: the length of a file or a stretch; 0 when it only removes.
     pub fn size(&self) -> u64 {
         match self {
-            Op::Raw { new, .. } | Op::FatPut { new, .. } => new.len(),
+            Op::Raw { new, .. } | Op::Mbr { new, .. } | Op::FatPut { new, .. } => new.len(),
             Op::Table { changes, .. } => changes.iter().map(|c| c.new.len()).sum(),
             Op::FatRemove { .. } => 0,
         }

@@ -134,6 +134,12 @@ pub fn lower(patch: &Patch, disk: &DiskRef) -> Result<Lowered, LowerError> {
                 }
                 pages.put(*at, new.as_slice());
             }
+            Op::Mbr { old, new, .. } => {
+                if read_vec(view.as_ref(), ByteOffset(0), old.as_slice().len())? != old.as_slice() {
+                    return Err(LowerError::Changed { place: op.place() });
+                }
+                pages.put(ByteOffset(0), new.as_slice());
+            }
             Op::Table { changes, .. } => {
                 for change in changes {
                     if change.old.len() != change.new.len() {

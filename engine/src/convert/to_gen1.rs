@@ -103,7 +103,8 @@ pub fn to_gen1(
                 i.partitions.len()
             );
             let new = mbr.to_bytes().to_vec().into();
-            end_ops.push(Op::Raw { at: ByteOffset(0), old: sector0.clone(), new, reason });
+            let numbers = i.partitions.iter().map(|p| p.number).collect();
+            end_ops.push(Op::Mbr { old: sector0.clone(), new, numbers, from, reason });
         }
         None => {
             end_ops.extend(table_op(disk, (from, to), &room.site)?);

@@ -59,7 +59,11 @@ pub fn to_gen2(now: &DiskRef, capsule: Option<&Capsule>) -> Result<Plan, Refusal
     }
     no.or_ok()?;
     // LBA 0 last, for a change in place; a stable sort keeps the rest in order.
-    ops.sort_by_key(|op| matches!(op, super::Op::Raw { at, .. } if at.get() < 512));
+    ops.sort_by_key(|op| match op {
+        super::Op::Raw { at, .. } => at.get() < 512,
+        super::Op::Table { changes, .. } => changes.iter().any(|c| c.at.get() < 512),
+        _ => false,
+    });
     let patch = Patch { from: capsule.to, to: capsule.from, ops };
     check_result(now, &patch)?;
     let kept = "kept: all that the guest wrote to its partitions".to_string();

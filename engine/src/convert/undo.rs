@@ -7,6 +7,7 @@ use super::op::Change;
 use super::op::span;
 use super::patch::{file, slice};
 use super::table::{changes, read_padded};
+use super::undo_mbr::undo_mbr;
 use super::{Bytes, LowerError, Op, Place};
 use crate::disk::{DiskRef, Geometry, Write, read_vec};
 use crate::table::gpt::Gpt;
@@ -36,6 +37,17 @@ pub enum Undo {
         at: ByteOffset,
         /// What was there before, whole sectors.
         old: Bytes,
+    },
+    /// Put LBA 0 back in place of a real MBR. Where the guest moved the end of a partition, the GPT follows.
+    Mbr {
+        /// LBA 0 as it was written.
+        wrote: Bytes,
+        /// LBA 0 as it was before.
+        old: Bytes,
+        /// Number in the GPT of each entry's partition, in order.
+        numbers: Vec<u32>,
+        /// Shape of the disk that the GPT belongs to.
+        from: Geometry,
     },
     /// Fit the GPT to the old shape again: to the byte if nobody changed it, by its meaning otherwise.
     Table {
@@ -117,6 +129,7 @@ impl Undo {
     pub fn of(op: &Op) -> Undo {
         match op.clone() {
             Op::Raw { at, old, new, reason } => Undo::Raw { at, wrote: new.hash(), old, what: reason },
+            Op::Mbr { old, new, numbers, from, .. } => Undo::Mbr { wrote: new, old, numbers, from },
             Op::Table { from, to, gained, changes, .. } => {
                 let replaced = |c: Change| Replaced { at: c.at, wrote: c.new.hash(), old: c.old };
                 Undo::Table { from, to, gained, old: changes.into_iter().map(replaced).collect() }
@@ -155,6 +168,7 @@ impl Undo {
                 let reason = "put back what was there before the capsule".to_string();
                 Ok(Ok((is != *old).then(|| Op::Raw { at: *at, old: is, new: old.clone(), reason })))
             }
+            Undo::Mbr { wrote, old, numbers, from } => undo_mbr(wrote, old, numbers, *from, now),
             Undo::Table { from, to, gained, old } => table(*from, *to, gained.as_deref(), old, now),
             Undo::FatPut { partition, path, wrote, old } => {
                 let is = file(&slice(now, *partition)?, path)?;

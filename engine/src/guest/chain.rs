@@ -6,7 +6,7 @@ use super::inspect::{Mounted, on};
 use super::os::TEXT_MAX;
 use super::{
     BootEntry, BootMenu, FileSystem, FsPlace, GrubMenu, GrubStub, Inspection, LoaderKind, OsKind, Starts,
-    fstab, loaders, menu,
+    fstab, loaders, menu, unsupported,
 };
 use crate::disk::DiskRef;
 use crate::table::mbr::Mbr;
@@ -47,6 +47,7 @@ pub(super) fn follow(disk: &DiskRef, i: &mut Inspection, mounted: &[Mounted], fi
         check_entry(i, mounted, findings);
     }
     check_fstab(i, mounted, findings);
+    unsupported::check(disk, i, mounted, findings);
     i.uefi_start = uefi(i, findings);
     i.bios_start = bios(disk, i);
 }

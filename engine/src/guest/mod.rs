@@ -14,6 +14,7 @@ mod loaders;
 mod menu;
 mod os;
 mod report;
+mod unsupported;
 mod volumes;
 
 pub use findings::{Finding, Severity};
