@@ -92,19 +92,6 @@ fn a_copy_that_asks_for_another_root_is_caught_by_the_initramfs() {
 }
 
 #[test]
-fn a_guest_without_its_disk_driver_fails_with_its_own_words() {
-    let dir = dir();
-    let image = sample("tiny-gen2-nodriver");
-    let (out, _) =
-        expect(dir.path(), &["boot", &text(&image), "--as", "gen2", "--within", "120s", "--json"], 1);
-    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
-    let words = found.to_string();
-    assert!(words.contains("DRILL-NOROOT") || words.contains("cannot find root"), "{words}");
-    let (why, _) = expect(dir.path(), &["why"], 0);
-    assert!(why.contains("root"), "{why}");
-}
-
-#[test]
 fn a_guest_without_a_serial_console_is_still_seen() {
     let dir = dir();
     let image = sample("tiny-gen2-noconsole");

@@ -54,13 +54,12 @@ fn own_name(id: &str) -> String {
 impl Refused {
     /// What to do first.
     pub fn next(&self) -> Option<String> {
-        let own =
-            self.asked.own.iter().flat_map(Preflight::blockers).next().is_none() && self.planner.is_empty();
-        if own && self.asked.preflight.profile != ProfileId::Lab {
+        let profile = self.asked.preflight.profile;
+        let ours = self.asked.own.iter().flat_map(Preflight::blockers).next().is_some();
+        let of_a_service = !matches!(profile, ProfileId::Lab | ProfileId::AzureGen1);
+        if of_a_service && !ours && self.planner.is_empty() {
             return Some(format!(
-                "`drill explain {}` says where its rules stand; what drill itself can do is the profile lab, which finds nothing that refuses \
-                 this disk",
-                self.asked.preflight.profile
+                "`drill explain {profile}` says where its rules stand; drill itself takes this disk: --profile lab"
             ));
         }
         let fixes = self.asked.blockers().map(|f| &f.fix).chain(self.planner.iter().map(|r| &r.fix));
