@@ -1,9 +1,9 @@
 //! One input: written to a file beside its possible parents, opened, walked.
 
 use crate::sparse::{REPAIR, Sparse};
-use crate::{repair, walk};
+use crate::{lvm, repair, walk};
 use cap::Cap;
-use engine::container::Format;
+use engine::container::{Format, Gate, open_through};
 use std::alloc::System;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,23 @@ pub fn run(format: Format, input: &[u8]) {
         repair::repair(&room.file, image.len, format).expect("a file of ours");
     }
     walk::visit(&room.path, format, u64::from(crc32c::crc32c(input)));
+}
+
+/// Run one input as two LVM2 physical volumes.
+///
+/// # Panics
+/// When what is found breaks what [`lvm::visit`] demands, or the folder in `/dev/shm` cannot be used.
+pub fn run_lvm(input: &[u8]) {
+    static ROOM: OnceLock<Room> = OnceLock::new();
+    let room = ROOM.get_or_init(Room::new);
+    let Some(image) = Sparse::decode(input) else { return };
+    image.write(&room.file).expect("room in /dev/shm");
+    if image.flags & REPAIR != 0 {
+        lvm::repair(&room.file, image.len).expect("a file of ours");
+    }
+    let Ok(opened) = open_through(&room.path, Some(Format::Raw), &Gate::same_folder()) else { return };
+    lvm::visit(&opened.disk, u64::from(crc32c::crc32c(input)));
+    assert!(opened.unchanged().is_ok(), "a given image is never written to");
 }
 
 /// A folder with the image and its parents.

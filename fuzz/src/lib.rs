@@ -1,4 +1,4 @@
-//! Small inputs become image files, which the container parsers open and walk.
+//! Small inputs become image files, which the container parsers open and walk; one more target takes their bytes for LVM2 physical volumes.
 //!
 //! ```text
 //! input ─ sparse ─► file in /dev/shm ─ repair (if the input asks) ─► walk: open, extents, reads, spans
@@ -6,9 +6,10 @@
 //! An image is megabytes and mostly zeros; an input is at most some kilobytes of what is not. Checksums are put right when the input asks
 //! for it, so that mutations come behind them. What is checked stands in `walk`. Memory beyond [`harness::MEMORY_MAX`] is a crash.
 //!
-//! `sparse`, `repair` and `walk` are also modules of the engine's test `container::corpus`, which replays the committed inputs.
+//! `sparse`, `repair`, `walk` and `lvm` are also modules of the engine's tests `container::corpus` and `lvm::corpus`, which replay the committed inputs.
 
 pub mod harness;
+pub mod lvm;
 pub mod repair;
 pub mod sparse;
 pub mod walk;

@@ -80,12 +80,21 @@ fn check_vmdk(path: &Path) -> bool {
 }
 
 fn check(opened: &Opened, seed: u64) {
-    let disk = opened.disk.as_ref();
+    let len = opened.disk.geometry().len.get();
+    assert_eq!(opened.info.virtual_len.get(), len, "what was said is what is there");
+    assert!(opened.info.allocated.get() <= len, "more is stored than there is");
+    check_disk(opened.disk.as_ref(), seed);
+    assert!(opened.unchanged().is_ok(), "a given image is never written to");
+}
+
+/// What must hold of any disk.
+///
+/// # Panics
+/// When it does not.
+pub fn check_disk(disk: &dyn Disk, seed: u64) {
     let geometry = disk.geometry();
     let len = geometry.len.get();
     assert_eq!(len % geometry.sector.bytes(), 0, "a disk is whole sectors");
-    assert_eq!(opened.info.virtual_len.get(), len, "what was said is what is there");
-    assert!(opened.info.allocated.get() <= len, "more is stored than there is");
     refuses_beyond_the_end(disk, len);
     let mut at = 0;
     for _ in 0..EXTENTS_MAX {
@@ -105,7 +114,6 @@ fn check(opened: &Opened, seed: u64) {
         }
         read(disk, at, (1 + random.below(2 * PIECE)).min(len - at.min(len)));
     }
-    assert!(opened.unchanged().is_ok(), "a given image is never written to");
 }
 
 /// The extent at `at`, with all that must hold of it; nothing at the end of the disk.

@@ -76,7 +76,7 @@ pub(super) fn look(
             findings.warning(
                 "lvm-pv-missing",
                 format!(
-                    "The volume group {} has physical volumes that this disk has not, or has twice: {}.",
+                    "The volume group {} has physical volumes that are not on this disk, are there twice, or were given up: {}.",
                     group.name,
                     ids.join(", ")
                 ),

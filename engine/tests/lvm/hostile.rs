@@ -304,6 +304,21 @@ fn layouts_that_cannot_be_are_told_and_not_followed() {
 }
 
 #[test]
+fn a_physical_volume_that_was_given_up_is_not_used() {
+    let healthy = "status = [\"ALLOCATABLE\"]\nflags = []";
+    for lost in
+        ["status = [\"ALLOCATABLE\"]\nflags = [\"MISSING\"]", "status = [\"ALLOCATABLE\", \"MISSING\"]"]
+    {
+        let text = sound().replace(healthy, lost);
+        let lvm = look(&[Physical::new(0, LEN, &text).disk()]);
+        assert_eq!(
+            hidden(&lvm, 0),
+            "part of it lies on the physical volume aaaaaa-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa, which its group has given up"
+        );
+    }
+}
+
+#[test]
 fn a_snapshot_that_is_being_merged_hides_its_origin() {
     let snapshot =
         "start_extent = 0\nextent_count = 1\ntype = \"snapshot\"\norigin = \"root\"\ncow_store = \"old\"\n";

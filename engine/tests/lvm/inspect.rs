@@ -117,7 +117,7 @@ fn what_is_missing_is_named_and_not_guessed() {
         &half,
         "lvm-pv-missing",
         Severity::Warning,
-        "The volume group vg0 has physical volumes that this disk has not",
+        "The volume group vg0 has physical volumes that are not on this disk",
     );
     has(&half, "grub-root-hidden", Severity::Note, ROOT_UUID);
     assert!(half.os.is_none() && half.blockers().next().is_none(), "{half}");

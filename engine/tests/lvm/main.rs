@@ -1,6 +1,7 @@
 //! LVM2 against outside oracles: lvm2's own tools and GRUB's reader.
 
 mod builder;
+mod corpus;
 #[path = "../guest_support/mod.rs"]
 mod guest_support;
 mod hostile;

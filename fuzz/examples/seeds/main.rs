@@ -7,6 +7,7 @@
 //!        `cargo run --example seeds -- decode INPUT IMAGE` makes an image of an input, to look at it with other tools
 
 mod keep;
+mod lvm;
 mod qemu;
 mod vhd;
 mod vhdx;
@@ -50,6 +51,8 @@ fn main() {
             save(folder, "vhdx", qemu::vhdx(&bench));
             save(folder, "vhdx", vhdx::logs(&bench));
             save(folder, "vhdx", vhdx::differencing(&bench));
+            save(folder, "lvm", lvm::made_by_lvm2());
+            save(folder, "lvm", lvm::by_hand());
         }
         _ => {
             panic!("usage: FOLDER | parents | keep CONTROL FOLDER | encode IMAGE FLAGS | decode INPUT IMAGE")

@@ -20,6 +20,8 @@ enum Found {
     Missing,
     /// More than one disk says it is this one.
     Twice,
+    /// Wherever it is, the group has gone on without its extents.
+    GivenUp,
 }
 
 /// The group with its logical volumes, as far as `lvs` lists them. `places` tells which of `disks` each id was found on.
@@ -30,7 +32,7 @@ pub(super) fn group(meta: Meta, disks: &[DiskRef], places: &HashMap<Id, Vec<usiz
         _ => Found::Missing,
     };
     let found: Vec<Found> =
-        meta.physical.iter().map(|p| if p.missing { Found::Missing } else { found(&p.id) }).collect();
+        meta.physical.iter().map(|p| if p.given_up { Found::GivenUp } else { found(&p.id) }).collect();
     let missing = meta.physical.iter().zip(&found).filter(|(_, f)| !matches!(f, Found::On(_)));
     let missing = missing.map(|(p, _)| p.id).collect();
     let shared = shared(&meta);
@@ -171,6 +173,7 @@ impl Assembler<'_> {
             Found::On(disk) => *disk,
             Found::Missing => return Err(Hidden::Missing { id: meta.id }),
             Found::Twice => return Err(Hidden::Twice { id: meta.id }),
+            Found::GivenUp => return Err(Hidden::GivenUp { id: meta.id }),
         };
         let end = extent.checked_add(count).filter(|end| *end <= meta.extents);
         let start = extent.checked_mul(self.meta.extent).and_then(|at| at.checked_add(meta.start));

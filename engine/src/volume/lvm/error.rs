@@ -26,6 +26,12 @@ pub enum Hidden {
         /// Which.
         id: Id,
     },
+    /// A physical volume was missing when the group was changed, and its extents count as lost.
+    #[error("part of it lies on the physical volume {id}, which its group has given up")]
+    GivenUp {
+        /// Which.
+        id: Id,
+    },
     /// lvm2 puts volumes on others while it moves extents.
     #[error("part of it lies on the logical volume {name}, which is not looked into")]
     OnVolume {

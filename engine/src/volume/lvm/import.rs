@@ -68,8 +68,8 @@ impl<'a> Reader<'a> {
         let start = start.ok_or_else(|| self.wrong(WHAT, "a pe_start in range", "another"))?;
         let extents = self.number(section, WHAT, "pe_count")?;
         // Old texts have it among the status words, newer ones among the flags.
-        let missing = ["status", "flags"].iter().any(|key| section.has_flag(key, "MISSING"));
-        Ok(MetaPhysical { id: self.id(section, WHAT)?, start, extents, missing })
+        let given_up = ["status", "flags"].iter().any(|key| section.has_flag(key, "MISSING"));
+        Ok(MetaPhysical { id: self.id(section, WHAT)?, start, extents, given_up })
     }
 
     fn logical(&mut self, name: &str, section: &Section) -> Result<MetaLogical, LvmError> {

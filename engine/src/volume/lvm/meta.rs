@@ -22,8 +22,8 @@ pub(super) struct MetaPhysical {
     pub start: u64,
     /// How many they are.
     pub extents: u64,
-    /// Its extents were lost, even should it be here again. lvm2 `MISSING_PV`.
-    pub missing: bool,
+    /// Its extents count as lost, even should it be here again. lvm2 `MISSING_PV`.
+    pub given_up: bool,
 }
 
 #[derive(Debug)]

@@ -82,7 +82,7 @@ pub struct Group {
     pub id: Id,
     /// How often it was changed.
     pub seqno: u64,
-    /// Physical volumes that are not here, or not for certain.
+    /// Physical volumes that are not here, not for certain, or given up.
     pub missing: Vec<Id>,
     /// The logical volumes that `lvs` lists.
     pub logical: Vec<Lv>,
