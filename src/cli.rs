@@ -176,6 +176,9 @@ pub struct ConvertArgs {
     /// drill itself can do.
     #[arg(long, value_name = "PROFILE", requires = "to", value_parser = profile_parser())]
     pub profile: Option<ProfileId>,
+    /// The kernel's command line, for a guest whose firmware starts a kernel itself and keeps its command line in its own memory.
+    #[arg(long, value_name = "TEXT", requires = "to")]
+    pub cmdline: Option<String>,
     /// What failback needs, when the disk's own copy is gone (written beside each Generation 1 result).
     #[arg(long, value_name = "FILE", requires = "to")]
     pub capsule: Option<PathBuf>,

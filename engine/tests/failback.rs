@@ -201,7 +201,7 @@ fn what_fits_is_kept_and_what_does_not_is_a_conflict_with_its_rule() {
     for case in CASES {
         let made = gen2(&(case.spec)());
         let disk = made.disk();
-        let options = Gen1Options { table: case.table };
+        let options = Gen1Options { table: case.table, ..Gen1Options::default() };
         let plan = to_gen1(&disk, &inspect(&disk).expect("inspect"), &kits, &options)
             .unwrap_or_else(|e| panic!("{}: {e}", case.what));
         let at = |name: &str| made.dir.path().join(name).to_str().expect("path").to_string();

@@ -2,7 +2,7 @@
 
 use super::plan::{Direction, Refusal};
 use crate::boot::{Entry, File, SECTOR, Steps};
-use crate::guest::{BootEntry, BootFile, BootMenu, Inspection, Part, kernel_words};
+use crate::guest::{BootEntry, BootFile, BootMenu, Inspection, Part, kernel_alone, kernel_words};
 use crate::table::gpt;
 use crate::table::guid::Guid;
 
@@ -19,8 +19,9 @@ pub(super) struct Chosen {
 }
 
 /// What GRUB is to do with this guest.
-pub(super) fn choose(i: &Inspection) -> Result<Chosen, Refusal> {
-    match &i.boot {
+pub(super) fn choose(i: &Inspection, cmdline: Option<&str>) -> Result<Chosen, Refusal> {
+    let alone = cmdline.and_then(|cmdline| kernel_alone(i, cmdline));
+    match alone.as_ref().or(i.boot.as_ref()) {
         Some(menu) if !menu.translate.is_empty() => translated(i, menu),
         _ => own(i),
     }

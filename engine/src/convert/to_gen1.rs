@@ -36,10 +36,12 @@ pub enum TableChoice {
 }
 
 /// How to convert.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Gen1Options {
     /// Which partition table.
     pub table: TableChoice,
+    /// The kernel's command line, for a kernel alone that nothing on the disk gives one; `initrd=` names its initramfs on the ESP.
+    pub cmdline: Option<String>,
 }
 
 /// Makes GRUB for a script at the given LBA, or says why not. It is asked once the place is known.
@@ -72,7 +74,7 @@ pub fn to_gen1(
     let keeps_gpt = strategy == Strategy::KeepGpt;
     // Each of these is asked whatever the others say: all reasons at once.
     let mbr = if keeps_gpt { None } else { no.hold(real_mbr(i, to)) };
-    let chosen = no.hold(steps::choose(i));
+    let chosen = no.hold(steps::choose(i, options.cmdline.as_deref()));
     let room = no.hold(Room::find(disk.as_ref(), i, keeps_gpt));
     let (Some(chosen), Some(room)) = (chosen, room) else { return Err(no) };
     no.or_ok()?;

@@ -21,7 +21,7 @@ pub use findings::{Finding, Severity};
 pub use grub::{GrubMenu, GrubStub, MenuEntry};
 pub use inspect::{Guest, Mounted, inspect, look};
 pub use loaders::{Loader, LoaderKind};
-pub use menu::{BootEntry, BootFile, BootMenu, KernelWord, MenuSource, Part, kernel_words};
+pub use menu::{BootEntry, BootFile, BootMenu, KernelWord, MenuSource, Part, kernel_alone, kernel_words};
 pub use os::{Os, OsKind};
 pub(crate) use report::size;
 pub use volumes::LogicalVolume;

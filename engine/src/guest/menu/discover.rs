@@ -85,7 +85,16 @@ fn kernel(i: &Inspection, mounted: &[Mounted], path: &str, place: &FsPlace) -> O
     let root = on(mounted, os.place.as_ref()?)?;
     let bytes = root.read(&format!("{}/etc/kernel/cmdline", os.root), TEXT_MAX).ok()?;
     let options = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(efistub::alone(path, &options, place))
+    Some(efistub::alone(path, &options, place, "it is the only one; its command line is that of /etc/kernel/cmdline"))
+}
+
+/// The kernel that the firmware starts itself, with a command line that somebody knows; `None` when it starts something else.
+pub fn kernel_alone(i: &Inspection, cmdline: &str) -> Option<BootMenu> {
+    let place = FsPlace::partition(i.esp()?.number);
+    let kernel = i.loaders.iter().find(|l| l.is_fallback).or(i.loaders.first());
+    let kernel = kernel.filter(|l| l.kind == LoaderKind::Kernel)?;
+    let why = "it is the only one; its command line was given";
+    Some(efistub::alone(&kernel.path, cmdline, &place, why))
 }
 
 /// The program that decides: `BOOTX64.EFI`, or what shim starts behind it. Without one, the only kind of loader there is.

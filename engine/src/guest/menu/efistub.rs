@@ -19,12 +19,9 @@ pub(super) fn startup(esp: &dyn Volume, place: &FsPlace) -> Option<BootMenu> {
     Some(menu(entry, "startup.nsh starts it"))
 }
 
-/// The kernel at `path` with the command line that `/etc/kernel/cmdline` keeps for its updates.
-pub(super) fn alone(path: &str, options: &str, place: &FsPlace) -> BootMenu {
-    menu(
-        entry(path, path, options, place),
-        "it is the only one; its command line is that of /etc/kernel/cmdline",
-    )
+/// The kernel at `path` with that command line, and why it is that one.
+pub(super) fn alone(path: &str, options: &str, place: &FsPlace, why: &str) -> BootMenu {
+    menu(entry(path, path, options, place), why)
 }
 
 fn menu(entry: BootEntry, why: &str) -> BootMenu {

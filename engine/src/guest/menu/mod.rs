@@ -19,6 +19,7 @@ mod uki;
 pub(super) mod version;
 mod words;
 
+pub use discover::kernel_alone;
 pub(super) use discover::{menu, starter};
 pub use words::{KernelWord, kernel_words};
 
