@@ -14,13 +14,15 @@ use std::sync::Arc;
 #[track_caller]
 fn plan(disk: &DiskRef, table: TableChoice) -> Plan {
     let inspection = inspect(disk).expect("inspect");
-    to_gen1(disk, &inspection, &kits, &Gen1Options { table, ..Gen1Options::default() }).unwrap_or_else(|e| panic!("{e}\n{inspection}"))
+    to_gen1(disk, &inspection, &kits, &Gen1Options { table, ..Gen1Options::default() })
+        .unwrap_or_else(|e| panic!("{e}\n{inspection}"))
 }
 
 #[track_caller]
 fn refusal(disk: &DiskRef, table: TableChoice, id: &str) -> Refusal {
     let inspection = inspect(disk).expect("inspect");
-    let refusal = to_gen1(disk, &inspection, &kits, &Gen1Options { table, ..Gen1Options::default() }).expect_err("a refusal");
+    let refusal = to_gen1(disk, &inspection, &kits, &Gen1Options { table, ..Gen1Options::default() })
+        .expect_err("a refusal");
     assert!(refusal.has(id), "wanted {id}, found {refusal}");
     refusal
 }

@@ -231,7 +231,11 @@ fn what_fits_is_kept_and_what_does_not_is_a_conflict_with_its_rule() {
                 let ids = run("sgdisk", &["-p", &home]);
                 assert!(!ids.contains("drill"), "{}: what the conversion added is gone\n{ids}", case.what);
                 let original = fs::read(&made.path).expect("original");
-                assert!(bytes_of(&result)[..440] == original[..440], "{}: the boot code is as it was", case.what);
+                assert!(
+                    bytes_of(&result)[..440] == original[..440],
+                    "{}: the boot code is as it was",
+                    case.what
+                );
             }
             Conflict(wanted) => {
                 let refusal = back.expect_err(case.what).to_string();

@@ -332,7 +332,6 @@ fn rows() -> Vec<Row> {
             Case::of(look(&gen2(&Spec::default()).disk()).expect("a guest")),
             "Found: neither waagent nor cloud-init.",
         ),
-        ("lab/sector-4096", linux(), sectors_4096(linux()), "Found: 4096 bytes."),
     ]
 }
 

@@ -207,7 +207,12 @@ fn to_first(
             text
         })
     };
-    let plan = to_gen1(&opened.disk, &guest.inspection, &kits, &Gen1Options { table, cmdline: args.cmdline.clone() });
+    let plan = to_gen1(
+        &opened.disk,
+        &guest.inspection,
+        &kits,
+        &Gen1Options { table, cmdline: args.cmdline.clone() },
+    );
     let fault = fault.take();
     let planner = plan.as_ref().err().filter(|_| fault.is_none());
     if let Some(refused) = asked.refused(planner) {

@@ -149,7 +149,12 @@ impl Stage for Run {
             let now = from.now()?;
             let guest = self.look(&from.name, &now)?;
             let asked = self.preflight(action, &from, &guest, profile);
-            let plan = engine::convert::to_gen1(&now, &guest.inspection, &kits, &Gen1Options { table, ..Gen1Options::default() });
+            let plan = engine::convert::to_gen1(
+                &now,
+                &guest.inspection,
+                &kits,
+                &Gen1Options { table, ..Gen1Options::default() },
+            );
             let fault = fault.take();
             // All reasons at once: those of the rules, and those of the planner.
             if let Some(all) = asked.refused(plan.as_ref().err().filter(|_| fault.is_none())) {

@@ -85,7 +85,12 @@ fn kernel(i: &Inspection, mounted: &[Mounted], path: &str, place: &FsPlace) -> O
     let root = on(mounted, os.place.as_ref()?)?;
     let bytes = root.read(&format!("{}/etc/kernel/cmdline", os.root), TEXT_MAX).ok()?;
     let options = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(efistub::alone(path, &options, place, "it is the only one; its command line is that of /etc/kernel/cmdline"))
+    Some(efistub::alone(
+        path,
+        &options,
+        place,
+        "it is the only one; its command line is that of /etc/kernel/cmdline",
+    ))
 }
 
 /// The kernel that the firmware starts itself, with a command line that somebody knows; `None` when it starts something else.
