@@ -419,7 +419,7 @@ fn what_a_source_or_the_disk_leaves_open_is_unclear_and_refuses_nothing() {
         ("azure-gen1/hv-vmbus", broken, unread.into()),
         (
             "azure-gen1/hv-vmbus",
-            linux().with(|c| c.guest.inspection.menu = None),
+            linux().with(|c| c.guest.inspection.boot = None),
             "no boot entry was found that could be looked into".into(),
         ),
         ("azure-gen1/agent", no_root(), "there is no root file system that could be read".into()),
@@ -554,7 +554,7 @@ fn every_finding_and_refusal_of_the_engine_has_a_row() {
             }
             let text = std::fs::read_to_string(&path).expect("source");
             let product = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for call in [".blocker(", ".warning(", ".note(", "no.add(", "Direction::ToGen1,"] {
+            for call in [".blocker(", ".warning(", ".note(", "no.add(", "refuse(", "Direction::ToGen1,"] {
                 for after in product.split(call).skip(1) {
                     if let Some(rest) = after.trim_start().strip_prefix('"') {
                         ids.extend(rest.split('"').next().map(str::to_string));

@@ -273,8 +273,11 @@ pub(super) fn file_system(
         Ok(Some(probe)) => probe,
         Ok(None) => return (None, None),
         Err(e) => {
-            let id = if at.lv.is_some() { "volume-unreadable" } else { "partition-unreadable" };
-            findings.warning(id, format!("The beginning of {at} cannot be read: {e}."), "");
+            findings.warning(
+                "partition-unreadable",
+                format!("The beginning of {at} cannot be read: {e}."),
+                "",
+            );
             return (None, None);
         }
     };

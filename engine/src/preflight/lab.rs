@@ -435,8 +435,8 @@ pub(super) const LAB: Profile = Profile {
         ),
         rule(
             "lab/partition-unreadable",
-            "the start of each partition",
-            "Every partition should be readable.",
+            "the start of each partition and logical volume",
+            "Every partition and logical volume should be readable.",
             TABLE,
             Warning,
             "Use a complete copy of the disk.",
