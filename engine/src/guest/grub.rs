@@ -101,9 +101,17 @@ impl GrubMenu {
         let mut depth = 0usize;
         let mut submenu: Option<usize> = None;
         let mut search = None;
+        // For each `if` that is open, whether its branch is known not to be taken.
+        let mut branches: Vec<bool> = Vec::new();
         for words in text.lines().map(words) {
             let first = words.first().map(String::as_str);
             match first {
+                Some("if") => branches.push(asks_for_unset(&words, &menu.variables)),
+                Some("else" | "elif") => branches.iter_mut().last().into_iter().for_each(|b| *b = false),
+                Some("fi") => drop(branches.pop()),
+                // SUSE's menu of snapshots, for instance, is there only after a choice in another menu.
+                Some("menuentry" | "submenu" | "linux" | "initrd" | "search") if branches.contains(&true) => {
+                }
                 Some("menuentry" | "submenu") if all.len() < ENTRY_MAX => {
                     if submenu.is_none() {
                         menu.top.push(all.len());
@@ -162,6 +170,14 @@ impl GrubMenu {
         menu.entries = all;
         menu
     }
+}
+
+/// Whether a line is `if [ -n "$name" ]` of a variable that nobody has set.
+fn asks_for_unset(words: &[String], variables: &BTreeMap<String, String>) -> bool {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let ["if", "[", "-n", name, "]", ..] = words.as_slice() else { return false };
+    let name = name.trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
+    name != "next_entry" && name != "saved_entry" && !variables.contains_key(name)
 }
 
 /// The id a `search` command looks for; `None` when it searches for a file or a label.
@@ -269,6 +285,15 @@ mod tests {
         assert_eq!(entry.initrd, ["/a.img", "/b.img"]);
         assert_eq!(entry.search.as_deref(), Some("1234-ABCD"));
         assert_eq!(entry.options, "root=UUID=2 ro console=tty0 console=ttyS0,115200");
+    }
+
+    #[test]
+    fn entries_behind_a_question_about_an_unset_variable_are_not_there() {
+        let text = "if [ -n \"$extra_cmdline\" ]; then\n submenu 'Snapshot' {\n menuentry 'No' { true; }\n }\nfi\n\
+            if [ -n \"${have_it}\" ]; then\n x\nelse\n menuentry 'Yes' {\n linux /a root=UUID=1\n }\nfi\n";
+        let menu = GrubMenu::parse("/boot/grub2/grub.cfg", FsPlace::partition(2), text);
+        let titles: Vec<&str> = menu.entries.iter().map(|e| e.title.as_str()).collect();
+        assert_eq!((titles, menu.top), (vec!["Yes"], vec![0]));
     }
 
     #[test]
