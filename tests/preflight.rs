@@ -237,3 +237,42 @@ fn a_test_failover_asks_its_profile_before_anything_and_keeps_the_findings() {
     assert!(said.contains("documented envelope of that service at that date"), "{said}");
     assert!(findings.iter().all(|f| f["id"] != "azure-ready"), "{findings:?}");
 }
+
+/// An initramfs that Debian's own tools made, as it is and packed in other ways, listed here and by `lsinitramfs` (which takes no plain one).
+#[test]
+fn the_initramfs_of_a_full_debian_is_listed_as_debian_lists_it() {
+    if std::env::var_os("DRILL_TEST_FULL").is_none() {
+        println!("left to ./x test --full: the initramfs of debian-12-gen2, against lsinitramfs");
+        return;
+    }
+    let dir = dir();
+    let image = sample("debian-12-gen2");
+    raw_copy(&image, dir.path(), "debian.raw");
+    let at = dir.path().display();
+    let script = format!(
+        "cd '{at}'; disk='debian.raw?offset={}'; file=$(debugfs -R 'ls -p /boot' \"$disk\" 2>/dev/null | awk -F/ '$6 ~ /^initrd/ {{ print $6 }}')\n\
+         debugfs -R \"dump /boot/$file real\" \"$disk\"; zstd -qdc real > plain; mkdir early; printf x > early/microcode\n\
+         echo early/microcode | cpio --quiet -o -H newc > early.cpio",
+        65u64 << 20
+    );
+    outside("sh", &["-euc", &script]);
+    for pack in [
+        "cat real",
+        "cat early.cpio; gzip -1n < plain",
+        "cat early.cpio; xz -1 -T2 --check=crc32 -c < plain",
+        "lz4 -q -l -c < plain",
+    ] {
+        let listed = outside("sh", &["-euc", &format!("cd '{at}'; ({pack}) > packed; lsinitramfs packed")]);
+        let mut wanted: Vec<&str> = listed.lines().collect();
+        let packed = std::fs::read(dir.path().join("packed")).unwrap();
+        let found = engine::guest::initramfs::list(&mut packed.as_slice());
+        assert_eq!(found.end, engine::guest::initramfs::End::Whole, "{pack}");
+        let mut names: Vec<&str> = found.names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        wanted.sort_unstable();
+        assert!(names.len() > 1000, "{pack}: {}", names.len());
+        assert_eq!(names, wanted, "{pack}");
+    }
+    let (out, _) = expect(dir.path(), &["inspect", &text(&image), "--json"], 0);
+    assert_eq!(json(&out)["azure_ready"]["verdict"], "ready", "{out}");
+}

@@ -507,6 +507,8 @@ fn ready_for_azure_is_ready_not_ready_with_reasons_or_unknown() {
     let both =
         azure_ready(&len(prepared(|_| {}, vec![("boot/initrd.img", b"BZh91AY".to_vec())]), 3 << 40).facts());
     assert!(matches!(&both.verdict, Readiness::NotReady { .. }) && both.unclear.len() == 3, "{both}");
+    // Windows is not asked what is asked of Linux.
+    assert!(check(ProfileId::AzureGen1, &windows().facts()).findings.is_empty());
     let windows = azure_ready(&windows().facts());
     assert_eq!(windows.line(), "unknown: Windows is installed, which is not looked into yet");
     let json = serde_json::to_value(&ready).expect("JSON");

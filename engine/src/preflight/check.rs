@@ -93,14 +93,28 @@ pub(super) fn unclear(why: impl Into<String>) -> Vec<Told> {
 }
 
 impl Check {
+    /// Whether the question is about Linux: of Windows it is not asked.
+    fn is_about_linux(self) -> bool {
+        matches!(
+            self,
+            Check::Swap
+                | Check::NoAgent
+                | Check::ModuleMissing { .. }
+                | Check::WordMissing(_)
+                | Check::WordPresent(_)
+                | Check::BoundToMac
+                | Check::StaticAddress
+        )
+    }
+
     pub(super) fn ask(self, facts: &Facts) -> Vec<Told> {
         let inspection = &facts.subject.guest.inspection;
+        let windows = inspection.os.as_ref().is_some_and(|os| os.kind == OsKind::Windows);
         match self {
+            _ if windows && self.is_about_linux() => Vec::new(),
             Check::Linux => linux(facts),
-            Check::WindowsBefore2012 => match &inspection.os {
-                Some(os) if os.kind == OsKind::Windows => unclear("the version of Windows is not read"),
-                _ => Vec::new(),
-            },
+            Check::WindowsBefore2012 if windows => unclear("the version of Windows is not read"),
+            Check::WindowsBefore2012 => Vec::new(),
             Check::LongerThan { .. }
             | Check::ShorterThan(_)
             | Check::OddLength

@@ -26,8 +26,9 @@ pub(super) fn ask(check: Check, facts: &Facts) -> Vec<Told> {
     // Of a disk near 2^64 bytes nothing here asks more than whether it is too long.
     let rounded = len.checked_next_multiple_of(MIB).unwrap_or(u64::MAX);
     match check {
-        Check::LongerThan { bytes, .. } if rounded > bytes => fires(size(len)),
-        Check::LongerThan { unclear_from, .. } if rounded >= unclear_from => {
+        // Every limit is whole MiB, so that rounding up takes no disk beyond it.
+        Check::LongerThan { bytes, .. } if len > bytes => fires(size(len)),
+        Check::LongerThan { unclear_from, .. } if len >= unclear_from => {
             unclear(format!("{len} bytes, and no source says whether a GB is 10^9 or 2^30 bytes"))
         }
         Check::ShorterThan(bytes) if rounded < bytes => fires(size(len)),

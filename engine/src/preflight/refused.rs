@@ -59,7 +59,7 @@ impl Refused {
         let of_a_service = !matches!(profile, ProfileId::Lab | ProfileId::AzureGen1);
         if of_a_service && !ours && self.planner.is_empty() {
             return Some(format!(
-                "`drill explain {profile}` says where its rules stand; drill itself takes this disk: --profile lab"
+                "`drill explain {profile}` says where its rules stand; no rule of drill itself refuses this disk: --profile lab"
             ));
         }
         let fixes = self.asked.blockers().map(|f| &f.fix).chain(self.planner.iter().map(|r| &r.fix));

@@ -2,8 +2,8 @@
 
 use super::Facts;
 use super::check::{Check, Told, fires, unclear};
+use crate::guest::FsPlace;
 use crate::guest::initramfs::{Equipment, Presence};
-use crate::guest::{FsPlace, OsKind};
 use crate::table::gpt::TYPE_LINUX_SWAP;
 use crate::volume::FsKind;
 
@@ -94,9 +94,6 @@ pub(super) fn root(check: Check, facts: &Facts) -> Vec<Told> {
         && let Some(swap) = partitions.iter().find(is_swap)
     {
         return fires(FsPlace::partition(swap.number).to_string());
-    }
-    if guest.inspection.os.as_ref().is_some_and(|os| os.kind == OsKind::Windows) {
-        return Vec::new();
     }
     let Some((volume, root)) = guest.root() else {
         return unclear("there is no root file system that could be read");

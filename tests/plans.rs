@@ -1,0 +1,94 @@
+//! The plan of each sample disk, as people review it before anything is written: what the guest is, how it is converted and why, each
+//! operation with its place and size. What depends on this host's GRUB (how long its core is) is replaced by `#`.
+
+mod common;
+
+use common::{expect, sample, text};
+
+/// Samples that are converted, each with a way of its own.
+const SAMPLES: [&str; 20] = [
+    "tiny-gen2",
+    "tiny-gen2-sdboot",
+    "tiny-gen2-nogap",
+    "tiny-gen2-partuuid",
+    "tiny-gen2-bootpart",
+    "tiny-gen2-xfs",
+    "tiny-gen2-parts7",
+    "tiny-gen2-hybrid",
+    "tiny-gen2-hybrid-empty",
+    "tiny-gen2-4kn",
+    "tiny-gen2-noconsole",
+    "tiny-gen2-dps",
+    "tiny-gen2-uki",
+    "tiny-gen2-uki-sdboot",
+    "tiny-gen2-efistub",
+    "tiny-gen2-fedora",
+    "tiny-gen2-lvm",
+    "tiny-gen2-lvmboot",
+    "tiny-gen2-btrfs",
+    "tiny-gen2-suse",
+];
+/// Samples that are there to be refused.
+const REFUSED: [&str; 2] = ["tiny-gen2-luks", "tiny-gen2-thinboot"];
+/// How many of them the short tier has time for.
+const SHORT: usize = 3;
+
+fn tier<'a>(all: &'a [&'a str], short: usize) -> &'a [&'a str] {
+    if std::env::var_os("DRILL_TEST_FULL").is_some() {
+        return all;
+    }
+    let (now, later) = all.split_at(short);
+    println!("left to ./x test --full: the plans of {}", later.join(", "));
+    now
+}
+
+fn shown(name: &str, exit: i32) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let image = text(&sample(name));
+    let (out, err) = expect(dir.path(), &["convert", &image, "out.vhd", "--to", "gen1", "--dry-run"], exit);
+    let said = if exit == 0 { out } else { err };
+    redacted(&said.replace(&image, "IMAGE"))
+}
+
+/// The core's length decides where the capsule begins, and their sizes; kernels come with a version in their name.
+fn redacted(said: &str) -> String {
+    let core = |line: &str| line.contains("GRUB's core") || line.contains("the capsule: what failback needs");
+    let sum = |line: &str| line.contains(" operations, ");
+    let one = |line: &str| -> String {
+        let ours = core(line) || sum(line);
+        let digits = |c: char| if c.is_ascii_digit() && ours { '#' } else { c };
+        line.chars().map(digits).collect()
+    };
+    let lines: Vec<String> = said.lines().map(one).collect();
+    kernels(&lines.join("\n"))
+}
+
+/// `6.1.0-56-cloud-amd64` is the kernel that Debian had when the sample was built.
+fn kernels(said: &str) -> String {
+    let mut out = String::new();
+    let mut rest = said;
+    while let Some((before, behind)) = rest.split_once("-cloud-amd64") {
+        let begin = before.rfind(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').map_or(0, |i| i + 1);
+        let (text, version) = before.split_at(begin);
+        out.push_str(text);
+        out.extend(version.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }));
+        out.push_str("-cloud-amd64");
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[test]
+fn each_sample_has_a_plan_that_people_have_reviewed() {
+    for name in tier(&SAMPLES, SHORT) {
+        insta::assert_snapshot!(*name, shown(name, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_converted_is_refused_with_every_reason() {
+    for name in tier(&REFUSED, 0) {
+        insta::assert_snapshot!(*name, shown(name, 1));
+    }
+}
