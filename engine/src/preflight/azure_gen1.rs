@@ -105,9 +105,9 @@ pub(super) const AZURE_GEN1: Profile = Profile {
             "the sectors of the disk",
             "A VHD has sectors of 512 bytes.",
             VHD_SPEC,
-            Blocker,
-            MUST,
-            "Move the system to a disk with logical sectors of 512 bytes.",
+            Note,
+            None,
+            "Nothing: a result for Generation 1 counts in sectors of 512; every partition keeps its bytes.",
             Check::LogicalSectors4096,
         ),
         rule(
