@@ -34,6 +34,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Convert an image to the other generation, into a new file.
     Convert(ConvertArgs),
+    /// Compare two disks by meaning: table, ids, boot code, files. Only reads. Exit code 0: the same, 1: they differ.
+    Diff(DiffArgs),
     /// Explain a profile or a rule of the preflight: what it says, who said so and when, what to do. Without a name: list them.
     Explain(ExplainArgs),
     /// Boot an image once and say how far it came. The image is only read.
@@ -145,6 +147,38 @@ fn profile_parser() -> impl TypedValueParser<Value = ProfileId> {
 pub struct ExplainArgs {
     /// A profile (asr-2015) or a rule (asr-2015/os-disk-300gb, kernel-missing).
     pub name: Option<String>,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill diff`.
+#[derive(clap::Args, Debug)]
+pub struct DiffArgs {
+    /// What there was.
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// What there is.
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// Only what matters to starting: table, ids, boot code, ESP, kernels, initramfs, loader configuration, fstab, crypttab.
+    #[arg(long)]
+    pub boot: bool,
+    /// Most lines shown of a text file that changed; 0 shows none.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub lines: usize,
+    /// A parent or backing file of an image, when it is not in the image's folder; may be given several times.
+    #[arg(long = "parent", value_name = "FILE")]
+    pub parents: Vec<PathBuf>,
+    /// Take both images as this format instead of looking.
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["format_a", "format_b"])]
+    pub format: Option<String>,
+    /// The same for A alone.
+    #[arg(long, value_name = "FORMAT")]
+    pub format_a: Option<String>,
+    /// The same for B alone.
+    #[arg(long, value_name = "FORMAT")]
+    pub format_b: Option<String>,
     /// One JSON document on standard output.
     #[arg(long)]
     pub json: bool,

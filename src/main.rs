@@ -21,6 +21,7 @@ fn main() -> std::process::ExitCode {
         Command::Check(args) => cmd::check::check(&args),
         Command::Inspect(args) => cmd::inspect::inspect(&args),
         Command::Convert(args) => cmd::convert::convert(&args, &cancel),
+        Command::Diff(args) => cmd::diff::diff(&args, &cancel),
         Command::Explain(args) => cmd::explain::explain(&args),
         Command::Boot(args) => cmd::boot::boot(&args, &cancel),
         Command::Fixture(args) => cmd::fixture::fixture(&args, &cancel),

@@ -52,6 +52,7 @@
 pub mod boot;
 pub mod container;
 pub mod convert;
+pub mod diff;
 pub mod disk;
 pub mod guest;
 pub mod hash;

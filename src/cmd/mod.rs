@@ -27,6 +27,7 @@ macro_rules! tell_part {
 pub mod boot;
 pub mod check;
 pub mod convert;
+pub mod diff;
 pub mod doctor;
 pub mod explain;
 pub mod fixture;
