@@ -13,7 +13,7 @@ use engine::disk::{DiskRef, Geometry, MemDisk, Overlay, Write};
 use engine::guest::inspect;
 use engine::units::{ByteLen, ByteOffset, SectorSize};
 use guest_at_work::{acts, at_work, pieces};
-use guest_support::{ESP_AT, ESP_LEN, ROOT_AT, ROOT_LEN, bytes_of, kit, run};
+use guest_support::{ESP_AT, ESP_LEN, ROOT_AT, ROOT_LEN, bytes_of, kits, run};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use std::fs::File;
 use std::path::Path;
@@ -170,7 +170,7 @@ impl Layout {
 /// The one place that knows how a conversion is called.
 fn there(disk: &DiskRef, table: TableChoice) -> DiskRef {
     let inspection = inspect(disk).expect("inspect");
-    let plan = to_gen1(disk, &inspection, kit(), &Gen1Options { table })
+    let plan = to_gen1(disk, &inspection, &kits, &Gen1Options { table, ..Gen1Options::default() })
         .unwrap_or_else(|e| panic!("{e}\n{inspection}"));
     plan.patch.apply(disk).expect("apply")
 }
