@@ -95,9 +95,11 @@ fn areas_that_are_not_sound_are_refused() {
             ),
         ),
         (
-            |pv| put(pv, 32, 600),
+            // The end of the text would lie on its own beginning.
+            |pv| put(pv, 32, 512 + sound().len() as u64 - 99),
             format!(
-                "{text} 0x1200: wanted a text that fits the ring, found {len} bytes at offset 512 of 600"
+                "{text} 0x1200: wanted a text that fits the ring, found {len} bytes at offset 512 of {}",
+                512 + len - 100
             ),
         ),
         (

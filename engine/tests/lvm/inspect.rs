@@ -133,6 +133,10 @@ fn what_is_missing_is_named_and_not_guessed() {
         Severity::Warning,
         "partition 2 cannot be read: the CRC of the LVM label at 0x200",
     );
+    // Neither label: no group is known, and still nothing is said not to exist.
+    let none = with(&|b| [FIRST_AT, SECOND_AT].iter().for_each(|at| b[at + 600] ^= 1));
+    assert!(none.logical_volumes.is_empty() && none.blockers().next().is_none(), "{none}");
+    has(&none, "grub-root-hidden", Severity::Note, ROOT_UUID);
     // Both texts of the second are damaged, that of the first is not.
     let copy = with(&|b| b[SECOND_AT + 4096 + 512..SECOND_AT + START].iter_mut().for_each(|b| *b ^= 0x20));
     has(
