@@ -117,7 +117,7 @@ impl Run {
                     machine.name
                 ),
             )
-            .with_next("boot it as Generation 2; a BIOS cannot start from a 4Kn disk"));
+            .with_next("boot it as Generation 2, or convert it first (`drill convert --to gen1`): that copy has sectors of 512 bytes"));
         }
         let choice = self.disk_bus(&machine)?;
         let (child, dropped_child) = match &machine.writes {
