@@ -1,5 +1,8 @@
 //! Initramfs archives made by cpio, gzip, xz, zstd and lz4, listed here and by `cpio -t`.
 
+#[path = "../../fuzz/src/initramfs.rs"]
+mod fuzzed;
+
 use engine::guest::initramfs::{End, Listing, MEMBERS_MAX, Packing, list};
 use proptest::prelude::{any, prop, proptest};
 use std::path::Path;
@@ -193,10 +196,28 @@ fn members_and_output_are_bounded() {
     assert!(why.starts_with("zstd: ") && why.contains("2147483648"), "{why}");
 }
 
+/// The inputs that fuzzing kept, and every find, played again: see `fuzz/README.md`.
+#[test]
+fn the_corpus_is_listed_or_refused() {
+    let fuzz = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz"));
+    let (mut inputs, mut whole) = (0, 0);
+    for folder in ["corpus/initramfs", "cases/initramfs"] {
+        let Ok(entries) = std::fs::read_dir(fuzz.join(folder)) else { continue };
+        let mut paths: Vec<_> = entries.map(|e| e.expect("an entry").path()).collect();
+        paths.sort();
+        for path in paths {
+            println!("{}", path.display()); // the last one, when something does not hold
+            inputs += 1;
+            whole += usize::from(fuzzed::visit(&std::fs::read(&path).expect("an input")));
+        }
+    }
+    assert!(inputs >= 60 && whole >= 20, "{inputs} inputs, {whole} of them whole");
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_listed_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600), first in 0usize..8) {
         let head: &[u8] = [&b"070701"[..], b"\x1f\x8b\x08\x00", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18", b"\0\0\0\0", b"", b"0707"][first];
-        listed(&[head, &bytes].concat());
+        fuzzed::visit(&[head, &bytes].concat());
     }
 }

@@ -53,6 +53,16 @@ pub fn run_lvm(input: &[u8]) {
     assert!(opened.unchanged().is_ok(), "a given image is never written to");
 }
 
+/// Run one input as an initramfs.
+///
+/// # Panics
+/// When it breaks what [`crate::initramfs::visit`] demands.
+pub fn initramfs(input: &[u8]) {
+    static LIMIT: OnceLock<()> = OnceLock::new();
+    LIMIT.get_or_init(|| ALLOCATOR.set_limit(MEMORY_MAX).expect("little is taken yet"));
+    crate::initramfs::visit(input);
+}
+
 /// A folder with the image and its parents.
 struct Room {
     path: PathBuf,

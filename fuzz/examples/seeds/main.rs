@@ -6,6 +6,7 @@
 //!        `cargo run --example seeds -- keep CONTROL FOLDER` chooses among the inputs of a run: see `fuzz/keep.sh`
 //!        `cargo run --example seeds -- decode INPUT IMAGE` makes an image of an input, to look at it with other tools
 
+mod initramfs;
 mod keep;
 mod lvm;
 mod qemu;
@@ -53,6 +54,7 @@ fn main() {
             save(folder, "vhdx", vhdx::differencing(&bench));
             save(folder, "lvm", lvm::made_by_lvm2());
             save(folder, "lvm", lvm::by_hand());
+            save_plain(folder, "initramfs", initramfs::archives(&bench));
         }
         _ => {
             panic!("usage: FOLDER | parents | keep CONTROL FOLDER | encode IMAGE FLAGS | decode INPUT IMAGE")
@@ -83,6 +85,16 @@ fn save(folder: &str, target: &str, images: Images) {
     }
 }
 
+/// Inputs that are what they are an input for.
+fn save_plain(folder: &str, target: &str, inputs: Images) {
+    let dir = Path::new(folder).join(target);
+    std::fs::create_dir_all(&dir).expect("a folder");
+    for (name, bytes) in inputs {
+        assert!(bytes.len() <= INPUT_MAX, "{target}/{name}: {} bytes are too many", bytes.len());
+        std::fs::write(dir.join(name), bytes).expect("a file");
+    }
+}
+
 fn encode(bytes: &[u8], flags: u8) -> Vec<u8> {
     let input = Sparse { flags, len: bytes.len() as u64, pieces: vec![(0, bytes.to_vec())] }.encode();
     let back = Sparse::decode(&input).expect("an input");
@@ -108,6 +120,13 @@ impl Bench {
         let tool = words.next().expect("a tool");
         let out = Command::new(tool).args(words).current_dir(&self.0).output().expect("the tool runs");
         assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// What a shell script in the folder prints.
+    fn sh(&self, script: &str) -> Vec<u8> {
+        let out = Command::new("sh").args(["-euc", script]).current_dir(&self.0).output().expect("sh runs");
+        assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+        out.stdout
     }
 
     /// One command of `qemu-io` on the image.
