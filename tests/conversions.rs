@@ -68,8 +68,8 @@ const GUESTS: [Guest; 19] = [
         "hybrid",
         "/dev/sda1",
         " entry=debian",
-        |d| d.debugfs(1, &format!("rm {}", d.kernel(1, "/boot"))),
-        "error: file `/boot/vmlinuz-",
+        |d| d.debugfs(1, "rm /sbin/init"),
+        "DRILL-NOROOT cannot use /dev/sda1 as root",
     ),
     guest(
         "hybrid-empty",
