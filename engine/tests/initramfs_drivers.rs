@@ -4,7 +4,7 @@ mod guest_support;
 
 use engine::guest::initramfs::{Presence, drivers, equipment, starts};
 use engine::guest::{Guest, look};
-use guest_support::{Spec, gen2, initramfs, kernel};
+use guest_support::{Spec, gen2, initramfs, kernel, run};
 
 fn module(version: &str, rest: &str) -> String {
     format!("usr/lib/modules/{version}/kernel/drivers/{rest}")
@@ -110,4 +110,51 @@ fn every_kernel_beside_the_default_one_is_a_way_to_start() {
     assert_eq!(all[1].has_on_root("hv_vmbus"), Some(true));
     assert_eq!(all[1].has_on_root("hv_netvsc"), Some(false));
     assert_eq!(all[2].has_on_root("hv_vmbus"), None);
+}
+
+#[test]
+fn a_memory_test_in_the_menu_is_no_way_to_start_linux() {
+    let menu = "set default=0\nmenuentry 'Linux' {\n linux /boot/vmlinuz root=/dev/sda2\n initrd /boot/initrd.img\n}\n\
+        menuentry 'Memory test' {\n linux /boot/memtest86+x64.bin\n}\n";
+    let guest = guest(vec![
+        ("boot/grub/grub.cfg", menu.into()),
+        ("boot/vmlinuz", kernel("6.1")),
+        ("boot/memtest86+x64.bin", kernel("7.0")),
+    ]);
+    let titles: Vec<String> = starts(&guest).into_iter().map(|s| s.title).collect();
+    assert_eq!(titles, ["Linux"]);
+}
+
+#[test]
+fn without_a_menu_the_kernels_of_the_root_are_looked_at_but_none_is_taken_for_the_one_that_starts() {
+    let mut guest = guest(vec![
+        ("boot/vmlinuz-6.1", kernel("6.1")),
+        ("boot/initrd.img-6.1", initramfs("gzip -n", &[&module("6.1", "hv/hv_vmbus.ko")])),
+        ("lib/modules/6.1/modules.builtin", Vec::new()),
+    ]);
+    guest.inspection.boot = None;
+    let all = equipment(&guest);
+    assert_eq!(all.iter().map(|e| e.start.title.as_str()).collect::<Vec<_>>(), ["/boot/initrd.img-6.1"]);
+    assert_eq!(all[0].has("hv_vmbus"), Presence::Initramfs);
+    assert!(matches!(drivers(&guest).of("ata_piix"), Presence::Unknown { .. }));
+}
+
+#[test]
+fn an_initramfs_longer_than_a_file_that_is_read_at_once_flows_through() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "cd '{}'; mkdir -p a lib/modules/6.1; truncate -s 80M a/zeros; printf x > lib/modules/6.1/hv_vmbus.ko; \
+         printf 'a/zeros\\nlib/modules/6.1/hv_vmbus.ko\\n' | cpio --quiet -o -H newc > out",
+        dir.path().display()
+    );
+    run("sh", &["-euc", &script]);
+    let archive = std::fs::read(dir.path().join("out")).expect("an archive");
+    assert!(archive.len() as u64 > engine::volume::READ_LIMIT);
+    let guest = guest(vec![
+        ("boot/vmlinuz", kernel("6.1")),
+        ("boot/initrd.img", archive),
+        ("lib/modules/6.1/modules.builtin", Vec::new()),
+    ]);
+    assert_eq!(drivers(&guest).of("hv_vmbus"), Presence::Initramfs);
+    assert_eq!(drivers(&guest).of("ata_piix"), Presence::Missing);
 }

@@ -30,7 +30,7 @@ pub struct AzureReady {
     /// The verdict.
     #[serde(flatten)]
     pub verdict: Readiness,
-    /// What could not be told beside the reasons.
+    /// The rules of which it cannot be told whether they are broken.
     pub unclear: Vec<Found>,
     /// What the documentation asks for and guests start without.
     pub advice: Vec<Found>,
@@ -44,25 +44,35 @@ pub fn azure_ready(facts: &Facts) -> AzureReady {
         return AzureReady { verdict: Readiness::Unknown { why }, unclear: Vec::new(), advice: Vec::new() };
     }
     let (mut reasons, mut unclear, mut advice) = (Vec::new(), Vec::new(), Vec::new());
+    let mut why: Vec<(String, Vec<&str>)> = Vec::new();
     for rule in profile(ProfileId::AzureGen1).rules {
         let Some(weight) = rule.azure else { continue };
         for told in rule.check.ask(facts) {
-            let into = match (weight, told.certainty) {
-                (Weight::Must, Certainty::Certain) => &mut reasons,
-                (Weight::Must, Certainty::Unclear) => &mut unclear,
-                (Weight::Should, _) => &mut advice,
-            };
-            into.push(Found::of(rule, told));
+            if let (Weight::Must, Some(reason)) = (weight, told.unclear_because()) {
+                // One file that cannot be read is one reason, however many rules ask for it.
+                match why.iter_mut().find(|(known, _)| known == reason) {
+                    Some((_, rules)) => rules.push(rule.id),
+                    None => why.push((reason.to_string(), vec![rule.id])),
+                }
+            }
+            match (weight, told.certainty) {
+                (Weight::Must, Certainty::Certain) => reasons.push(Found::of(rule, told)),
+                (Weight::Must, Certainty::Unclear) => unclear.push(Found::of(rule, told)),
+                (Weight::Should, Certainty::Certain) => advice.push(Found::of(rule, told)),
+                // Advice that may not even apply says nothing.
+                (Weight::Should, Certainty::Unclear) => {}
+            }
         }
     }
-    if !reasons.is_empty() {
-        return AzureReady { verdict: Readiness::NotReady { reasons }, unclear, advice };
-    }
-    if !unclear.is_empty() {
-        let why = unclear.iter().map(|f: &Found| format!("{}: {}", f.rule, f.text)).collect();
-        return AzureReady { verdict: Readiness::Unknown { why }, unclear: Vec::new(), advice };
-    }
-    AzureReady { verdict: Readiness::Ready, unclear, advice }
+    let verdict = if !reasons.is_empty() {
+        Readiness::NotReady { reasons }
+    } else if !why.is_empty() {
+        let of = |(reason, rules): (String, Vec<&str>)| format!("{reason} ({})", rules.join(", "));
+        Readiness::Unknown { why: why.into_iter().map(of).collect() }
+    } else {
+        Readiness::Ready
+    };
+    AzureReady { verdict, unclear, advice }
 }
 
 impl AzureReady {
@@ -91,7 +101,9 @@ impl fmt::Display for AzureReady {
         if let Readiness::NotReady { reasons } = &self.verdict {
             list(f, "must", reasons)?;
         }
-        list(f, "unclear", &self.unclear)?;
+        if !matches!(self.verdict, Readiness::Unknown { .. }) {
+            list(f, "unclear", &self.unclear)?;
+        }
         list(f, "should", &self.advice)
     }
 }

@@ -51,7 +51,8 @@ const TIB: u64 = 1 << 40;
 
 const REBUILD: &str = "In the guest: add hv_vmbus hv_storvsc hv_netvsc to /etc/initramfs-tools/modules and run `update-initramfs -u -k all`, or \
                        `dracut -f --regenerate-all --add-drivers \"hv_vmbus hv_storvsc hv_netvsc\"`.";
-const KERNEL_LINE: &str = "In the guest: put it into GRUB_CMDLINE_LINUX of /etc/default/grub, and make the menu again (`update-grub`, `grub2-mkconfig`).";
+const KERNEL_LINE: &str = "In the guest: change GRUB_CMDLINE_LINUX in /etc/default/grub and run `update-grub` or `grub2-mkconfig`; or change /etc/kernel/cmdline, \
+                           where kernel-install makes the entries.";
 
 #[allow(clippy::too_many_arguments, reason = "a row of a table")]
 const fn rule(

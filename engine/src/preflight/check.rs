@@ -84,6 +84,16 @@ pub(super) enum What {
     Own { text: String, fix: String },
 }
 
+impl Told {
+    /// Why it cannot be told, when that is the answer.
+    pub fn unclear_because(&self) -> Option<&str> {
+        match (self.certainty, &self.what) {
+            (Certainty::Unclear, What::Found(why)) => Some(why),
+            _ => None,
+        }
+    }
+}
+
 pub(super) fn fires(what: impl Into<String>) -> Vec<Told> {
     vec![Told { certainty: Certainty::Certain, what: What::Found(what.into()) }]
 }

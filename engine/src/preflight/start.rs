@@ -55,31 +55,33 @@ fn lacking(one: &Equipment, module: &str, later: bool) -> String {
 }
 
 pub(super) fn word_missing(word: &str, facts: &Facts) -> Vec<Told> {
-    by_line(facts, |options| !options.split_whitespace().any(|w| w.starts_with(word)), |_| String::new())
+    by_line(facts, |options| {
+        let there = options.split_whitespace().any(|w| w.starts_with(word));
+        (!there).then(String::new)
+    })
 }
 
 pub(super) fn words_present(words: &[&str], facts: &Facts) -> Vec<Told> {
-    let present = |options: &str| options.split_whitespace().any(|w| words.contains(&w));
-    let which = |options: &str| {
+    by_line(facts, |options| {
         let found: Vec<&str> = options.split_whitespace().filter(|w| words.contains(w)).collect();
-        format!(" has {}", found.join(" "))
-    };
-    by_line(facts, present, which)
+        (!found.is_empty()).then(|| format!(" ({})", found.join(" ")))
+    })
 }
 
-/// Ask each command line that is known.
-fn by_line(facts: &Facts, is: impl Fn(&str) -> bool, what: impl Fn(&str) -> String) -> Vec<Told> {
+/// Ask each command line that is known; the answer stands behind its entry's title.
+fn by_line(facts: &Facts, is: impl Fn(&str) -> Option<String>) -> Vec<Told> {
     let lines = facts.equipment().iter().filter_map(|e| Some((&e.start.title, e.start.options.as_deref()?)));
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {
         return unclear(NO_START);
     }
-    let found: Vec<String> = lines
-        .iter()
-        .filter(|(_, o)| is(o))
-        .map(|(title, o)| format!("the entry {title:?}{}", what(o)))
-        .collect();
-    if found.is_empty() { Vec::new() } else { fires(found.join("; ")) }
+    let found: Vec<String> =
+        lines.iter().filter_map(|(title, options)| Some(format!("{title:?}{}", is(options)?))).collect();
+    match found.len() {
+        0 => Vec::new(),
+        1 => fires(format!("the entry {}", found.join(""))),
+        _ => fires(format!("the entries {}", found.join(", "))),
+    }
 }
 
 /// Questions about files of the root.

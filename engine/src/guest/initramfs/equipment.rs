@@ -3,15 +3,22 @@
 use super::modules::{
     builtin_by_config, builtin_list, kernel_version, module_name, modules_of, version_in_name,
 };
-use super::starts::FILE_MAX;
+use super::starts::kernels;
 use super::{End, Listing, Piece, Start, list, starts};
 use crate::guest::Guest;
+use crate::volume::{FileStream, READ_LIMIT, Volume, VolumeError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::{self, BufReader, Read};
 
 /// Longest list of modules or kernel configuration that is read: a generic kernel's `modules.dep` has about 1 MiB.
 const LIST_MAX: u64 = 16 << 20;
+
+/// How much of a kernel is read to find its version: its offset has 16 bits and counts from 0x200.
+const KERNEL_HEAD: u64 = 0x10400;
+/// How much of a file flows through at once.
+const PIECE: usize = 256 << 10;
 
 /// Whether a kernel has a module before the root file system is mounted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -50,9 +57,10 @@ struct Known {
     gap: Option<String>,
 }
 
-/// The equipment of each way to start that [`starts`] finds, the default first.
+/// The equipment of each way to start that [`starts`] finds, the default first; without a menu, of each kernel in the root's `/boot`.
 pub fn equipment(guest: &Guest) -> Vec<Equipment> {
-    equip(guest, starts(guest))
+    let starts = starts(guest);
+    equip(guest, if starts.is_empty() { kernels(guest) } else { starts })
 }
 
 /// The same for some of them. A file that several load is read once.
@@ -122,26 +130,44 @@ impl Known {
 }
 
 fn contents(guest: &Guest, piece: &Piece) -> Result<Listing, String> {
-    let bytes = read(guest, piece, FILE_MAX)?;
-    Ok(list(&mut bytes.as_slice()))
+    let volume = volume(guest, piece)?;
+    let broken = |e: VolumeError| format!("{}: {e}", piece.place);
+    match piece.part {
+        Some(part) if part.len > READ_LIMIT => {
+            Err(format!("{piece} has {} bytes, more than {READ_LIMIT}", part.len))
+        }
+        Some(part) => {
+            let (bytes, _) = volume.read_part(&piece.path, part.at, part.len).map_err(broken)?;
+            Ok(list(&mut bytes.as_slice()))
+        }
+        // However long the file is: it flows through.
+        None => {
+            Ok(list(&mut BufReader::with_capacity(PIECE, Bytes(volume.stream(&piece.path).map_err(broken)?))))
+        }
+    }
 }
 
-fn read(guest: &Guest, piece: &Piece, max: u64) -> Result<Vec<u8>, String> {
+/// A file of a volume as other code reads files.
+struct Bytes<'a>(Box<dyn FileStream + 'a>);
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into).map_err(io::Error::other)
+    }
+}
+
+fn volume<'a>(guest: &'a Guest, piece: &Piece) -> Result<&'a dyn Volume, String> {
     if piece.path.contains('$') {
         return Err(format!("the menu names {} by a variable", piece.path));
     }
-    let volume = guest.volume(&piece.place).ok_or_else(|| format!("{} is not open", piece.place))?;
-    let bytes = match piece.part {
-        Some(part) => volume.read_part(&piece.path, part.at, part.len.min(max)).map(|(bytes, _)| bytes),
-        None => volume.read(&piece.path, max),
-    };
-    bytes.map_err(|e| format!("{}: {e}", piece.place))
+    guest.volume(&piece.place).ok_or_else(|| format!("{} is not open", piece.place))
 }
 
 /// By the image itself; its name is only a habit.
 fn version(guest: &Guest, kernel: &Piece) -> Option<String> {
-    let image = read(guest, kernel, FILE_MAX).ok()?;
-    kernel_version(&image).or_else(|| version_in_name(&kernel.path))
+    let at = kernel.part.map_or(0, |part| part.at);
+    let (head, _) = volume(guest, kernel).ok()?.read_part(&kernel.path, at, KERNEL_HEAD).ok()?;
+    kernel_version(&head).or_else(|| version_in_name(&kernel.path))
 }
 
 /// What is built in: by `modules.builtin` among the kernel's modules, else by the configuration that distributions put beside the kernel.
@@ -151,9 +177,9 @@ fn own_modules(guest: &Guest, version: &str, kernel: &Piece) -> Known {
         return Known { modules: builtin_list(&text), gap: None };
     }
     let folder = kernel.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let config =
-        Piece { place: kernel.place.clone(), path: format!("{folder}/config-{version}"), part: None };
-    let config = read(guest, &config, LIST_MAX).ok().map(|b| String::from_utf8_lossy(&b).into_owned());
+    let beside = guest.volume(&kernel.place);
+    let config = beside.and_then(|v| v.read(&format!("{folder}/config-{version}"), LIST_MAX).ok());
+    let config = config.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let config = config.or_else(|| on_root(guest, version, "config"));
     match config.as_deref().and_then(builtin_by_config) {
         Some(modules) => Known { modules, gap: None },

@@ -7,8 +7,6 @@ use std::fmt;
 
 /// Most ways to start that are looked at.
 pub const STARTS_MAX: usize = 64;
-/// Longest kernel or initramfs file that is read, as far as [`crate::volume::READ_LIMIT`] allows.
-pub(super) const FILE_MAX: u64 = 256 << 20;
 
 /// A file on one of the guest's file systems.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -43,7 +41,7 @@ pub fn starts(guest: &Guest) -> Vec<Start> {
     if menu.source == MenuSource::GrubCfg
         && let Some(first) = all.first()
     {
-        for other in beside(guest, &first.kernel) {
+        for other in beside(guest, &first.kernel.place, folder_of(&first.kernel.path)) {
             if all.iter().all(|start| start.initrd != other.initrd) {
                 all.push(other);
             }
@@ -53,24 +51,41 @@ pub fn starts(guest: &Guest) -> Vec<Start> {
     all
 }
 
+/// `None` for an entry that starts no Linux: nothing at all, or the memory test that Debian puts into the menu as if it were a kernel.
 fn of_entry(entry: &BootEntry) -> Option<Start> {
+    let kernel = entry.kernel.as_ref()?;
+    if kernel.path.rsplit('/').next().is_some_and(|file| file.starts_with("memtest")) {
+        return None;
+    }
     let piece =
         |file: &BootFile| Piece { place: entry.place.clone(), path: file.path.clone(), part: file.part };
     Some(Start {
         title: entry.title.clone(),
-        kernel: piece(entry.kernel.as_ref()?),
+        kernel: piece(kernel),
         initrd: entry.initrd.iter().map(piece).collect(),
         options: Some(entry.options.clone()),
     })
 }
 
-/// Kernels in the folder of one, each with the initramfs of its version: what the guest's tools make menu entries of.
-fn beside(guest: &Guest, kernel: &Piece) -> Vec<Start> {
-    let Some(volume) = guest.volume(&kernel.place) else { return Vec::new() };
-    let Some((folder, _)) = kernel.path.rsplit_once('/') else { return Vec::new() };
+/// Kernels in the root's `/boot` where no menu was found: a Generation 1 disk has its loader outside of every file system. Which of them starts is
+/// not known.
+pub(super) fn kernels(guest: &Guest) -> Vec<Start> {
+    let os = guest.inspection.os.as_ref();
+    let Some((os, place)) = os.and_then(|os| Some((os, os.place.as_ref()?))) else { return Vec::new() };
+    let mut all = beside(guest, place, &format!("{}/boot", os.root));
+    all.truncate(STARTS_MAX);
+    all
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Kernels in a folder, each with the initramfs of its version: what the guest's tools make menu entries of.
+fn beside(guest: &Guest, place: &FsPlace, folder: &str) -> Vec<Start> {
+    let Some(volume) = guest.volume(place) else { return Vec::new() };
     let names = files(volume, folder);
-    let piece =
-        |name: &str| Piece { place: kernel.place.clone(), path: format!("{folder}/{name}"), part: None };
+    let piece = |name: &str| Piece { place: place.clone(), path: format!("{folder}/{name}"), part: None };
     let start = |name: &String| {
         let version = name.strip_prefix("vmlinuz-")?;
         let spellings = [
