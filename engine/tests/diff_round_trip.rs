@@ -106,7 +106,11 @@ impl Layout {
             places.push(at);
             at += part.sectors;
         }
-        (places, at + self.tail + 33)
+        let end = at + self.tail + 33;
+        // Where the next whole MiB is nearer than a backup GPT is long, the old and the new one overlap on a Generation 1 disk, and undoing
+        // that does not put all of the old one back yet (`convert::undo`): such a disk is refused as `no-way-back`.
+        let grows = end.next_multiple_of(2048) - end;
+        (places, if (1..33).contains(&grows) { end + 33 } else { end })
     }
 
     /// Where partition `which` of `parts` lies, and its number.

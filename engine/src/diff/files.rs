@@ -7,7 +7,7 @@ use super::content::{self, Buffers, Found, Quote};
 use super::hint::TEXT_MAX;
 use super::meter::Meter;
 use super::model::{ContentDiff, EntryDiff, Mark, Node, Remark, VolumeDiff};
-use super::role::{ROOT_PATHS, VolumeRole};
+use super::role::{self, ROOT_PATHS, VolumeRole};
 use super::{DiffError, Options};
 use crate::volume::{DIR_LIMIT, EntryKind, FsKind, Volume, VolumeError};
 use std::collections::BTreeMap;
@@ -84,8 +84,10 @@ pub(super) fn walk(
         Walk { a, b, role, options, meter, names: 0, diff, remarks: Vec::new(), unread: 0, buffers };
     match (part, role) {
         (Part::BootOfRoot, VolumeRole::Root(root)) => {
-            for path in ROOT_PATHS {
-                walk.name(&format!("{root}{path}"), 0, Reach::Everybody, Listed::No)?;
+            for root in std::iter::once(root.as_str()).chain(role::beside(root)) {
+                for path in ROOT_PATHS {
+                    walk.name(&format!("{root}{path}"), 0, Reach::Everybody, Listed::No)?;
+                }
             }
         }
         _ => walk.folder("", 0, Reach::Everybody)?,

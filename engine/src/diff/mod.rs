@@ -19,6 +19,7 @@ mod bytes;
 mod content;
 mod files;
 mod hint;
+mod logical;
 mod meter;
 mod model;
 mod places;

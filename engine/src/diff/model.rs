@@ -40,7 +40,7 @@ pub struct Diff {
     pub verdict: Verdict,
     /// The disk and its partition table.
     pub table: Vec<Field>,
-    /// Partitions that came, went or changed.
+    /// Partitions and logical volumes that came, went or changed.
     pub partitions: Vec<PartitionDiff>,
     /// Code at LBA 0, the gap before the first partition, BIOS boot partitions.
     pub boot_code: Vec<BytesDiff>,
@@ -77,16 +77,16 @@ pub enum Mark {
     Changed,
 }
 
-/// A partition that differs in more than its content.
+/// A partition or a logical volume that differs in more than its content.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PartitionDiff {
     /// Whether it came, went or changed.
     pub mark: Mark,
-    /// Its number on A.
-    pub a: Option<u32>,
-    /// Its number on B.
-    pub b: Option<u32>,
-    /// The partition in words.
+    /// Where it is on A; `None` when only B has it.
+    pub a: Option<FsPlace>,
+    /// Where it is on B; `None` when only A has it.
+    pub b: Option<FsPlace>,
+    /// The partition or logical volume in words.
     pub title: String,
     /// What of it changed; empty for one that came or went.
     pub fields: Vec<Field>,
@@ -102,6 +102,10 @@ pub enum Region {
     Gap,
     /// A partition.
     Partition,
+    /// A logical volume.
+    LogicalVolume,
+    /// A disk without a table.
+    Disk,
     /// Space that no partition has.
     Unpartitioned,
 }
@@ -113,7 +117,7 @@ pub struct BytesDiff {
     pub region: Region,
     /// The region in words.
     pub place: String,
-    /// Where the region begins on A (on B, if A does not have it).
+    /// Where the region begins on A; 0 for a logical volume, which may lie in pieces.
     pub at: ByteOffset,
     /// Its length.
     pub len: ByteLen,
@@ -137,10 +141,10 @@ pub struct ByteRange {
 /// The files that differ on one file system.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeDiff {
-    /// Where it is on A; `None` when only B has it.
-    pub a: Option<FsPlace>,
-    /// Where it is on B; `None` when only A has it.
-    pub b: Option<FsPlace>,
+    /// Where it is on A; partition 0 is a disk without partitions.
+    pub a: FsPlace,
+    /// Where it is on B.
+    pub b: FsPlace,
     /// The file system in words.
     pub title: String,
     /// Names that only B has.
@@ -221,6 +225,10 @@ impl Remark {
 }
 
 impl VolumeDiff {
+    pub(super) fn new(a: FsPlace, b: FsPlace, title: String) -> VolumeDiff {
+        VolumeDiff { a, b, title, added: 0, removed: 0, changed: 0, entries: Vec::new() }
+    }
+
     /// How many names differ.
     pub fn total(&self) -> u64 {
         self.added.saturating_add(self.removed).saturating_add(self.changed)
@@ -235,10 +243,8 @@ impl Diff {
 
     /// All names that differ, with their mark, as `partition 2:/etc/fstab`: for a look at everything at once.
     pub fn names(&self) -> impl Iterator<Item = (Mark, String)> {
-        let place =
-            |v: &VolumeDiff| v.b.as_ref().or(v.a.as_ref()).map(ToString::to_string).unwrap_or_default();
-        self.volumes.iter().flat_map(move |v| {
-            let place = place(v);
+        self.volumes.iter().flat_map(|v| {
+            let place = v.b.to_string();
             v.entries.iter().map(move |e| (e.mark, format!("{place}:{}", e.path)))
         })
     }

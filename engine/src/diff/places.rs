@@ -7,10 +7,10 @@ use super::role::VolumeRole;
 use super::table::{self, Pair, Tables};
 use super::{DiffError, Options, Side, bytes, regions};
 use crate::disk::DiskRef;
-use crate::guest::{FsPlace, Guest, Partition, TableKind};
+use crate::guest::{FileSystem, FsPlace, Guest, Partition, TableKind};
 use crate::table::gpt;
 use crate::table::guid::Guid;
-use crate::units::ByteLen;
+use crate::units::{ByteLen, ByteOffset};
 use crate::volume::{self, FsKind, Journal, Volume};
 
 /// Two disks that were looked at, and what was found so far.
@@ -24,9 +24,31 @@ pub(super) struct Work<'a, 'm> {
 
 /// Whether two places are known to hold the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum SameBytes {
+pub(super) enum SameBytes {
     Yes,
     No,
+}
+
+/// What a place that tells no files is to the boot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matters {
+    /// Firmware or a loader reads it.
+    Starts,
+    /// It may be the root file system, for all that is known.
+    Perhaps,
+    /// It does not.
+    No,
+}
+
+/// Something that both disks have: a partition, a logical volume.
+pub(super) struct Spot {
+    pub title: String,
+    pub region: Region,
+    pub places: (FsPlace, FsPlace),
+    pub disks: (DiskRef, DiskRef),
+    /// Where it begins on A.
+    pub at: ByteOffset,
+    pub matters: Matters,
 }
 
 impl<'a> Work<'a, '_> {
@@ -48,7 +70,7 @@ impl<'a> Work<'a, '_> {
         regions::outside(both, (&tables.0, &tables.1), &mut self.diff, &mut self.meter)?;
         let mut groups = SameBytes::Yes;
         for pair in &pairs {
-            let in_group = [pair.a, pair.b].into_iter().flatten().any(|p| kind(p) == Some(FsKind::Lvm));
+            let in_group = [pair.a, pair.b].into_iter().flatten().any(is_physical_volume);
             if self.pair(pair)? == SameBytes::No && in_group {
                 groups = SameBytes::No;
             }
@@ -56,27 +78,25 @@ impl<'a> Work<'a, '_> {
         self.logical_volumes(groups)
     }
 
-    /// A file system that lies on the disk itself; `false` when there is none on both.
+    /// A file system that lies on the disk itself; `false` when there is none on both, or nobody asks.
     fn bare_disk(&mut self) -> Result<bool, DiffError> {
-        let (Ok(a), Ok(b)) = (volume::open(&self.a.disk), volume::open(&self.b.disk)) else {
-            return Ok(false);
-        };
-        if a.kind() != b.kind() || self.options.scope == Scope::Boot {
+        let disks = (self.a.disk.clone(), self.b.disk.clone());
+        let open = |disk| volume::open(disk).ok();
+        let (Some(x), Some(y)) = (open(&disks.0), open(&disks.1)) else { return Ok(false) };
+        if x.kind() != y.kind() || self.options.scope == Scope::Boot {
             return Ok(false);
         }
-        let title = format!("the disk ({})", a.kind());
-        let ids = [("file system id", a.uuid(), b.uuid()), ("file system label", a.label(), b.label())];
+        let ids = [("file system id", x.uuid(), y.uuid()), ("file system label", x.label(), y.label())];
         self.diff.table.extend(ids.into_iter().filter_map(|(what, a, b)| Field::of(what, a, b)));
-        self.meter.begin(self.a.disk.geometry().len.get())?;
-        if bytes::differ(self.a.disk.as_ref(), self.b.disk.as_ref(), &mut self.meter)? {
-            let place = FsPlace::default();
-            self.files((&place, &place), (a.as_ref(), b.as_ref()), title)?;
-        }
-        self.meter.end();
+        let title = format!("the disk ({})", x.kind());
+        let places = (FsPlace::default(), FsPlace::default());
+        let at = ByteOffset(0);
+        let spot = Spot { title, region: Region::Disk, places, disks, at, matters: Matters::No };
+        self.spot(&spot, Some((x.as_ref(), y.as_ref())))?;
         Ok(true)
     }
 
-    /// One partition. Answers whether both have the same bytes: where they are LVM's, what is in them is then the same, too.
+    /// One partition on both disks.
     fn pair(&mut self, pair: &Pair<'_>) -> Result<SameBytes, DiffError> {
         let (Some(p), Some(q)) = (pair.a, pair.b) else { return Ok(SameBytes::No) };
         let slices = (bytes::slice(&self.a.disk, p.at, p.len), bytes::slice(&self.b.disk, q.at, q.len));
@@ -85,65 +105,84 @@ impl<'a> Work<'a, '_> {
             self.diff.not_compared.push(Remark::new(table::title(p), why));
             return Ok(SameBytes::No);
         };
-        self.meter.begin(p.len.get().max(q.len.get()))?;
+        let starts = |p: &Partition| p.is_esp || is_bios_boot(p);
+        let group = (is_physical_volume(p) || is_physical_volume(q)) && self.has_logical_volumes();
+        let matters = match () {
+            _ if starts(p) || starts(q) => Matters::Starts,
+            // Its logical volumes tell.
+            _ if group => Matters::No,
+            _ if is_closed(p.fs.as_ref()) || is_closed(q.fs.as_ref()) => Matters::Perhaps,
+            _ => Matters::No,
+        };
+        if group {
+            return match self.options.scope {
+                Scope::Boot => Ok(SameBytes::No),
+                Scope::All => self.same(&x, &y),
+            };
+        }
         let places = (FsPlace::partition(p.number), FsPlace::partition(q.number));
         let volumes = self.volumes((&places.0, &places.1));
-        let same = match (self.options.scope, volumes) {
-            (Scope::All, volumes) => {
-                if bytes::differ(x.as_ref(), y.as_ref(), &mut self.meter)? {
-                    if let Some(both) = volumes {
-                        self.files((&places.0, &places.1), both, table::title(p))?;
-                    } else {
-                        self.bytes((p, q), (x, y))?;
-                    }
-                    SameBytes::No
-                } else {
-                    SameBytes::Yes
-                }
-            }
-            (Scope::Boot, Some(both)) => {
-                // Not read whole, to learn that its few files of interest are the same.
-                let role = self.files((&places.0, &places.1), both, table::title(p))?;
-                if role == VolumeRole::Other {
-                    self.unknown(p, (&x, &y))?;
-                }
-                SameBytes::No
-            }
-            (Scope::Boot, None) => {
-                if p.is_esp || q.is_esp || is_bios_boot(p) || is_bios_boot(q) {
-                    self.bytes((p, q), (x, y))?;
-                } else if is_closed(p) || is_closed(q) {
-                    self.unknown(p, (&x, &y))?;
-                }
-                SameBytes::No
-            }
-        };
-        self.meter.end();
-        Ok(same)
+        let (region, title) = (Region::Partition, table::title(p));
+        self.spot(&Spot { title, region, places, disks: (x, y), at: p.at, matters }, volumes)
     }
 
-    /// A partition without readable files, whose bytes may differ.
-    fn bytes(
+    /// One place on both disks, with its file systems if both are open.
+    pub(super) fn spot(
         &mut self,
-        (p, q): (&Partition, &Partition),
-        (x, y): (DiskRef, DiskRef),
-    ) -> Result<(), DiffError> {
-        if kind(p) == Some(FsKind::Lvm) && self.has_logical_volumes() {
-            let why =
-                "its readable logical volumes are compared by their files; the rest of its bytes is not";
-            self.diff.not_compared.push(Remark::new(table::title(p), why));
-            return Ok(());
+        spot: &Spot,
+        volumes: Option<(&dyn Volume, &dyn Volume)>,
+    ) -> Result<SameBytes, DiffError> {
+        let (x, y) = &spot.disks;
+        match (self.options.scope, volumes) {
+            (Scope::All, volumes) => {
+                if self.same(x, y)? == SameBytes::Yes {
+                    return Ok(SameBytes::Yes);
+                }
+                match volumes {
+                    Some(both) => self.files(spot, both).map(|_| ())?,
+                    None => self.bytes(spot)?,
+                }
+            }
+            // Not read whole, to learn that its few files of interest are the same.
+            (Scope::Boot, Some(both)) => {
+                self.meter.begin(x.geometry().len.get())?;
+                if self.files(spot, both)? == VolumeRole::Other {
+                    self.unknown(spot)?;
+                }
+            }
+            (Scope::Boot, None) => match spot.matters {
+                Matters::Starts => self.bytes(spot)?,
+                Matters::Perhaps => self.unknown(spot)?,
+                Matters::No => {}
+            },
         }
-        let (x, y) = bytes::padded(x, y)?;
+        Ok(SameBytes::No)
+    }
+
+    /// Whether two places hold the same bytes; ends at the first difference.
+    pub(super) fn same(&mut self, x: &DiskRef, y: &DiskRef) -> Result<SameBytes, DiffError> {
+        self.meter.begin(x.geometry().len.get().max(y.geometry().len.get()))?;
+        let differ = bytes::differ(x.as_ref(), y.as_ref(), &mut self.meter)?;
+        if !differ {
+            self.meter.end();
+        }
+        Ok(if differ { SameBytes::No } else { SameBytes::Yes })
+    }
+
+    /// A place without readable files.
+    fn bytes(&mut self, spot: &Spot) -> Result<(), DiffError> {
+        let (x, y) = bytes::padded(spot.disks.0.clone(), spot.disks.1.clone())?;
         let len = x.geometry().len.get();
         let found = bytes::compare(x.as_ref(), y.as_ref(), 0..len, &mut self.meter)?;
+        self.meter.end();
         if !found.is_empty() {
-            let starts = is_bios_boot(p) || is_bios_boot(q);
-            let list = if starts { &mut self.diff.boot_code } else { &mut self.diff.bytes };
+            // The ESP's bytes stand elsewhere: they are no code, but a file system that cannot be read.
+            let code = spot.matters == Matters::Starts && self.esp_at(&spot.places.0).is_none();
+            let list = if code { &mut self.diff.boot_code } else { &mut self.diff.bytes };
             list.push(BytesDiff {
-                region: Region::Partition,
-                place: table::title(p),
-                at: p.at,
+                region: spot.region,
+                place: spot.title.clone(),
+                at: spot.at,
                 len: ByteLen(len),
                 places: found.places,
                 bytes: found.bytes,
@@ -153,70 +192,29 @@ impl<'a> Work<'a, '_> {
         Ok(())
     }
 
+    fn esp_at(&self, place: &FsPlace) -> Option<&Partition> {
+        self.a.inspection.esp().filter(|p| FsPlace::partition(p.number) == *place)
+    }
+
     /// With [`Scope::Boot`]: something that may be the root file system, where none is known.
-    fn unknown(&mut self, p: &Partition, (x, y): (&DiskRef, &DiskRef)) -> Result<(), DiffError> {
+    fn unknown(&mut self, spot: &Spot) -> Result<(), DiffError> {
         let known = self.a.root().is_some() && self.b.root().is_some();
-        if known || (kind(p) == Some(FsKind::Lvm) && self.has_logical_volumes()) {
-            return Ok(());
-        }
-        if bytes::differ(x.as_ref(), y.as_ref(), &mut self.meter)? {
+        if !known && self.same(&spot.disks.0, &spot.disks.1)? == SameBytes::No {
             let why = "it differs, and no root file system is known: it may hold kernels or fstab";
-            self.diff.not_compared.push(Remark::new(table::title(p), why));
+            self.diff.not_compared.push(Remark::new(spot.title.clone(), why));
         }
         Ok(())
     }
 
-    fn has_logical_volumes(&self) -> bool {
-        let any = |g: &Guest| g.mounted.iter().any(|m| m.at.lv.is_some());
-        any(self.a) && any(self.b)
-    }
-
     /// The file systems at two places, when both are open and of one kind.
-    fn volumes(&self, (a, b): (&FsPlace, &FsPlace)) -> Option<(&'a dyn Volume, &'a dyn Volume)> {
+    pub(super) fn volumes(&self, (a, b): (&FsPlace, &FsPlace)) -> Option<(&'a dyn Volume, &'a dyn Volume)> {
         let both = (self.a.volume(a)?, self.b.volume(b)?);
         (both.0.kind() == both.1.kind()).then_some(both)
     }
 
-    /// File systems in logical volumes, by group and name. `groups` says whether all physical volumes have the same bytes.
-    fn logical_volumes(&mut self, groups: SameBytes) -> Result<(), DiffError> {
-        let named = |g: &'a Guest| g.mounted.iter().filter(|m| m.at.lv.is_some());
-        let of = |lv: &FsPlace| FsPlace { partition: 0, lv: lv.lv.clone() };
-        for m in named(self.a) {
-            let other = named(self.b).find(|n| of(&n.at) == of(&m.at));
-            let title = format!("{} ({})", m.at, m.volume.kind());
-            match other {
-                Some(n) if groups == SameBytes::No || self.options.scope == Scope::Boot => {
-                    if m.volume.kind() == n.volume.kind() {
-                        self.files((&m.at, &n.at), (m.volume.as_ref(), n.volume.as_ref()), title)?;
-                    } else {
-                        let (a, b) = (m.volume.kind().to_string(), n.volume.kind().to_string());
-                        self.diff.table.extend(Field::of(
-                            &format!("{}, file system", m.at),
-                            Some(a),
-                            Some(b),
-                        ));
-                    }
-                }
-                Some(_) => {}
-                None => self.diff.volumes.push(empty(Some(&m.at), None, title)),
-            }
-        }
-        for n in named(self.b) {
-            if !named(self.a).any(|m| of(&m.at) == of(&n.at)) {
-                let title = format!("{} ({})", n.at, n.volume.kind());
-                self.diff.volumes.push(empty(None, Some(&n.at), title));
-            }
-        }
-        Ok(())
-    }
-
     /// Two file systems whose bytes differ, or may. Answers what they are to the boot.
-    fn files(
-        &mut self,
-        (a, b): (&FsPlace, &FsPlace),
-        both: (&dyn Volume, &dyn Volume),
-        title: String,
-    ) -> Result<VolumeRole, DiffError> {
+    fn files(&mut self, spot: &Spot, both: (&dyn Volume, &dyn Volume)) -> Result<VolumeRole, DiffError> {
+        let (a, b) = &spot.places;
         let role = match VolumeRole::of(self.a, a, both.0) {
             VolumeRole::Other => VolumeRole::of(self.b, b, both.1),
             role => role,
@@ -226,6 +224,7 @@ impl<'a> Work<'a, '_> {
             (Scope::Boot, VolumeRole::Root(_)) => Part::BootOfRoot,
             _ => Part::Whole,
         };
+        let title = &spot.title;
         let told = self.diff.not_compared.len();
         for (side, volume) in [(Side::A, both.0), (Side::B, both.1)] {
             if let Journal::Unreadable { why } = volume.journal() {
@@ -235,34 +234,40 @@ impl<'a> Work<'a, '_> {
                 self.diff.not_compared.push(Remark::new(title.clone(), why));
             }
         }
-        let found = empty(Some(a), Some(b), title.clone());
+        let empty = VolumeDiff::new(a.clone(), b.clone(), title.clone());
+        // What a plain mount of a btrfs shows is not all of it.
+        let whole = match both.0.kind() {
+            FsKind::Btrfs => {
+                let open = |disk| volume::open_whole(disk).ok();
+                open(&spot.disks.0).zip(open(&spot.disks.1))
+            }
+            _ => None,
+        };
+        let both = whole.as_ref().map_or(both, |(x, y)| (x.as_ref(), y.as_ref()));
         let Walked { diff, not_compared } =
-            files::walk(both, &role, part, self.options, found, &mut self.meter)?;
+            files::walk(both, &role, part, self.options, empty, &mut self.meter)?;
+        self.meter.end();
         self.diff.not_compared.extend(not_compared);
         if diff.total() > 0 {
             self.diff.volumes.push(diff);
         } else if self.options.scope == Scope::All && self.diff.not_compared.len() == told {
             let why = "no file differs; the rest is times, journal and free space";
-            self.diff.same_meaning.push(Remark::new(title, why));
+            self.diff.same_meaning.push(Remark::new(title.clone(), why));
         }
         Ok(role)
     }
-}
-
-fn empty(a: Option<&FsPlace>, b: Option<&FsPlace>, title: String) -> VolumeDiff {
-    VolumeDiff { a: a.cloned(), b: b.cloned(), title, added: 0, removed: 0, changed: 0, entries: Vec::new() }
-}
-
-fn kind(p: &Partition) -> Option<FsKind> {
-    p.fs.as_ref().map(|fs| fs.kind)
 }
 
 fn is_bios_boot(p: &Partition) -> bool {
     p.type_id.parse::<Guid>() == Ok(gpt::TYPE_BIOS_BOOT)
 }
 
-/// Whether a partition holds something, and nobody can look into it.
-fn is_closed(p: &Partition) -> bool {
-    let inside = matches!(kind(p), Some(FsKind::Lvm | FsKind::Luks | FsKind::Raid | FsKind::BitLocker));
-    inside || p.fs.as_ref().is_some_and(|fs| fs.problem.is_some() && fs.kind != FsKind::Swap)
+fn is_physical_volume(p: &Partition) -> bool {
+    p.fs.as_ref().is_some_and(|fs| fs.kind == FsKind::Lvm)
+}
+
+/// Whether something is there, and nobody can look into it.
+pub(super) fn is_closed(fs: Option<&FileSystem>) -> bool {
+    let closed = |kind| matches!(kind, FsKind::Lvm | FsKind::Luks | FsKind::Raid | FsKind::BitLocker);
+    fs.is_some_and(|fs| closed(fs.kind) || (fs.problem.is_some() && fs.kind != FsKind::Swap))
 }

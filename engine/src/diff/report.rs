@@ -1,6 +1,6 @@
 //! A comparison for people: grouped, short, with `~` for what changed, `+` and `-` for what came and went.
 
-use super::model::{BytesDiff, Diff, EntryDiff, Field, Mark, Node, Scope, Verdict, VolumeDiff};
+use super::model::{BytesDiff, Diff, EntryDiff, Field, Mark, Node, Region, Scope, Verdict, VolumeDiff};
 use crate::guest::size;
 use crate::volume::EntryKind;
 use std::fmt::{self, Formatter};
@@ -57,20 +57,17 @@ fn write_bytes(f: &mut Formatter<'_>, head: &str, list: &[BytesDiff]) -> fmt::Re
     for d in list {
         write!(f, "  ~ {}: {} ", shown(&d.place), size(d.bytes))?;
         let first = d.ranges.first().map_or(0, |r| d.at.get().saturating_add(r.at.get()));
+        let of = if d.region == Region::LogicalVolume { " of it" } else { "" };
         match d.places {
-            1 => writeln!(f, "at {first:#x}")?,
-            n => writeln!(f, "in {n} places, the first at {first:#x}")?,
+            1 => writeln!(f, "at {first:#x}{of}")?,
+            n => writeln!(f, "in {n} places, the first at {first:#x}{of}")?,
         }
     }
     Ok(())
 }
 
 fn write_volume(f: &mut Formatter<'_>, v: &VolumeDiff) -> fmt::Result {
-    match (&v.a, &v.b) {
-        (Some(_), None) => return writeln!(f, "- {}", shown(&v.title)),
-        (None, Some(_)) => return writeln!(f, "+ {}", shown(&v.title)),
-        _ => writeln!(f, "{}", shown(&v.title))?,
-    }
+    writeln!(f, "{}", shown(&v.title))?;
     let (mut at, mut lines) = (0, 0);
     while let Some(entry) = v.entries.get(at) {
         if lines == SHOWN_MAX {
@@ -198,7 +195,6 @@ fn parts(d: &Diff) -> Vec<String> {
             n => part(true, &format!("{n} names {verb}")),
         }
     }
-    part(d.volumes.iter().any(|v| v.a.is_none() || v.b.is_none()), "logical volumes");
     part(!d.bytes.is_empty(), "bytes elsewhere");
     parts
 }

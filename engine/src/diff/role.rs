@@ -65,7 +65,9 @@ impl VolumeRole {
         if partition.is_some_and(|p| p.is_esp) {
             VolumeRole::Esp
         } else if let Some(os) = os.filter(|os| os.place.as_ref() == Some(place)) {
-            VolumeRole::Root(os.root.clone())
+            // A btrfs is compared from its top level, of which a mount shows the default subvolume.
+            let default = guest.inspection.file_system(place).and_then(|fs| fs.subvolume.as_deref());
+            VolumeRole::Root(format!("{}{}", default.unwrap_or_default(), os.root))
         } else if partition.is_some_and(|p| p.type_id.parse::<Guid>() == Ok(gpt::TYPE_XBOOTLDR))
             || looks_like_boot(volume)
         {
@@ -80,10 +82,9 @@ impl VolumeRole {
         match self {
             VolumeRole::Esp | VolumeRole::Boot => by_name(&path.to_ascii_lowercase()),
             VolumeRole::Root(root) => {
-                let path = path.strip_prefix(root.as_str())?;
-                match path {
+                match path.strip_prefix(root.as_str()).or_else(|| path.strip_prefix(beside(root)?))? {
                     "/etc/fstab" | "/etc/crypttab" => Some(BootRole::Mounts),
-                    _ => {
+                    path => {
                         let inside = ["/boot/", "/loader/", "/efi/"].iter().any(|dir| path.starts_with(dir));
                         inside.then(|| by_name(&path.to_ascii_lowercase())).flatten()
                     }
@@ -92,6 +93,11 @@ impl VolumeRole {
             VolumeRole::Other => None,
         }
     }
+}
+
+/// Beside a snapshot that is the root, snapper leaves parts of `/boot` in subvolumes of their own: the folder that holds these.
+pub(super) fn beside(root: &str) -> Option<&str> {
+    root.split_once("/.snapshots/").map(|(before, _)| before)
 }
 
 fn looks_like_boot(volume: &dyn Volume) -> bool {
@@ -146,6 +152,11 @@ mod tests {
             (root(), "/etc/nginx/nginx.conf", None),
             (VolumeRole::Root("/@".into()), "/@/etc/crypttab", Some(Mounts)),
             (VolumeRole::Root("/@".into()), "/@home/etc/crypttab", None),
+            (
+                VolumeRole::Root("/@/.snapshots/1/snapshot".into()),
+                "/@/boot/grub2/grubenv",
+                Some(LoaderConfig),
+            ),
             (VolumeRole::Other, "/vmlinuz", None),
         ] {
             assert_eq!(volume.of_file(path), want, "{volume:?} {path}");

@@ -3,7 +3,7 @@
 use super::model::{Field, Mark, PartitionDiff};
 use crate::convert::Capsule;
 use crate::disk::{DiskRef, Geometry};
-use crate::guest::{Inspection, Partition, TableKind, size};
+use crate::guest::{FileSystem, FsPlace, Inspection, Partition, TableKind, size};
 use crate::table::gpt::Gpt;
 use crate::table::mbr::{Mbr, MbrEntry, MbrKind};
 use crate::units::ByteOffset;
@@ -132,11 +132,11 @@ fn entry(e: &MbrEntry, with_chs: bool) -> Option<String> {
 /// What differs of a pair, or that it came or went.
 pub(super) fn partition(pair: &Pair<'_>) -> Option<PartitionDiff> {
     let (a, b) = (pair.a, pair.b);
-    let numbers = (a.map(|p| p.number), b.map(|p| p.number));
+    let place = |p: Option<&Partition>| p.map(|p| FsPlace::partition(p.number));
     let of = |mark, p: &Partition, fields| PartitionDiff {
         mark,
-        a: numbers.0,
-        b: numbers.1,
+        a: place(a),
+        b: place(b),
         title: place_and_title(p),
         fields,
     };
@@ -158,30 +158,37 @@ pub(super) fn partition(pair: &Pair<'_>) -> Option<PartitionDiff> {
     field("active", Some(yes(x.active)), Some(yes(y.active)));
     field("start", Some(offset(x.at)), Some(offset(y.at)));
     field("length", Some(exact(x.len.get())), Some(exact(y.len.get())));
-    let fs = |p: &Partition| p.fs.as_ref().map(|f| f.kind.to_string());
-    field("file system", fs(x), fs(y));
-    let id = |p: &Partition| p.fs.as_ref().and_then(|f| f.uuid.clone());
-    field("file system id", id(x), id(y));
-    let label = |p: &Partition| p.fs.as_ref().and_then(|f| f.label.clone());
-    field("file system label", label(x), label(y));
+    fields.extend(file_system(x.fs.as_ref(), y.fs.as_ref()));
     (!fields.is_empty()).then(|| of(Mark::Changed, x, fields))
+}
+
+/// What differs of two file systems, their files aside.
+pub(super) fn file_system(a: Option<&FileSystem>, b: Option<&FileSystem>) -> Vec<Field> {
+    let of =
+        |what, tell: fn(&FileSystem) -> Option<String>| Field::of(what, a.and_then(tell), b.and_then(tell));
+    let all = [
+        of("file system", |f| Some(f.kind.to_string())),
+        of("file system id", |f| f.uuid.clone()),
+        of("file system label", |f| f.label.clone()),
+        of("default subvolume", |f| f.subvolume.clone()),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// A partition by what it holds: `partition 2 (ext4 "root")`.
 pub(super) fn title(p: &Partition) -> String {
-    let mut inside = Vec::new();
-    if p.is_esp {
-        inside.push("ESP".to_string());
-    }
-    match &p.fs {
-        Some(fs) => {
-            let label = fs.label.as_ref().map(|l| format!(" \"{l}\"")).unwrap_or_default();
-            inside.push(format!("{}{label}", fs.kind));
-        }
-        None if p.is_esp => {}
-        None => inside.push(p.type_name.clone()),
-    }
-    format!("partition {} ({})", p.number, inside.join(", "))
+    let inside = match &p.fs {
+        Some(fs) => held(fs),
+        None => p.type_name.clone(),
+    };
+    let esp = if p.is_esp { "ESP, " } else { "" };
+    format!("partition {} ({esp}{inside})", p.number)
+}
+
+/// A file system in words: `ext4 "root"`.
+pub(super) fn held(fs: &FileSystem) -> String {
+    let label = fs.label.as_ref().map(|l| format!(" \"{l}\"")).unwrap_or_default();
+    format!("{}{label}", fs.kind)
 }
 
 /// A partition by what the table says: `partition 2 (Linux file system "root"), 12 MiB at 9 MiB`.

@@ -38,6 +38,14 @@ impl Btrfs {
         Ok(Btrfs { probe, disk, fs: RefCell::new(fs) })
     }
 
+    /// The same from the top level: every subvolume where it hangs, whichever is the default.
+    pub(super) fn open_whole(disk: DiskRef, probe: Probe) -> Result<Btrfs, VolumeError> {
+        let len = disk.geometry().len.get();
+        let fs = lambutter::Btrfs::open_subvol_id(Reader(disk.clone()), len, TOP_LEVEL)
+            .map_err(|e| VolumeError::broken(FsKind::Btrfs, "opening", format!("{e:?}")))?;
+        Ok(Btrfs { probe, disk, fs: RefCell::new(fs) })
+    }
+
     /// Where the subvolume `wanted` hangs. The reader has no way from a subvolume to its parent, so its usual places are looked at:
     /// subvolumes within subvolumes, and snapper's `.snapshots/NUMBER/snapshot`.
     fn place_of(&self, wanted: u64) -> Option<String> {

@@ -229,6 +229,21 @@ pub trait Volume {
 /// # Errors
 /// [`VolumeError::Unknown`] without a known superblock, [`VolumeError::Unsupported`] for one that only has a name here.
 pub fn open(disk: &DiskRef) -> Result<Box<dyn Volume>, VolumeError> {
+    open_as(disk, btrfs::Btrfs::open)
+}
+
+/// As [`open`], but a btrfs is seen from its top level, where a plain mount shows only the default subvolume.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_whole(disk: &DiskRef) -> Result<Box<dyn Volume>, VolumeError> {
+    open_as(disk, btrfs::Btrfs::open_whole)
+}
+
+fn open_as(
+    disk: &DiskRef,
+    as_btrfs: fn(DiskRef, Probe) -> Result<btrfs::Btrfs, VolumeError>,
+) -> Result<Box<dyn Volume>, VolumeError> {
     let probe = probe(disk.as_ref())?.ok_or(VolumeError::Unknown)?;
     let kind = probe.kind;
     let disk = disk.clone();
@@ -237,7 +252,7 @@ pub fn open(disk: &DiskRef) -> Result<Box<dyn Volume>, VolumeError> {
             FsKind::Ext => Box::new(ext4::Ext::open(disk, probe)?),
             FsKind::Fat => Box::new(fat::Fat::open(disk, probe)?),
             FsKind::Xfs => Box::new(xfs::Xfs::open(disk, probe)?),
-            FsKind::Btrfs => Box::new(btrfs::Btrfs::open(disk, probe)?),
+            FsKind::Btrfs => Box::new(as_btrfs(disk, probe)?),
             FsKind::Ntfs => Box::new(ntfs::NtfsVolume::open(disk, probe)?),
             other => return Err(VolumeError::Unsupported(other)),
         })

@@ -21,8 +21,8 @@ pub fn told(d: &Diff) -> Vec<String> {
             Mark::Added => lines.push(format!("+{}", p.title)),
             Mark::Removed => lines.push(format!("-{}", p.title)),
             Mark::Changed => {
-                let number = p.a.unwrap_or(0);
-                lines.extend(p.fields.iter().map(|f| format!("partition {number} {}", field(f))));
+                let place = p.a.as_ref().expect("a place");
+                lines.extend(p.fields.iter().map(|f| format!("{place} {}", field(f))));
             }
         }
     }
@@ -34,7 +34,7 @@ pub fn told(d: &Diff) -> Vec<String> {
     }
     for v in &d.volumes {
         assert_eq!(v.total(), v.entries.len() as u64, "{d}");
-        let place = v.b.as_ref().or(v.a.as_ref()).expect("a place");
+        let place = &v.b;
         for e in &v.entries {
             let mark = match e.mark {
                 Mark::Added => '+',

@@ -7,14 +7,14 @@ use engine::volume::FsKind;
 use engine::volume::lvm::LvKind;
 use std::fs;
 
-const FIRST_AT: usize = 22 << 20;
-const SECOND_AT: usize = 42 << 20;
-const PV_LEN: usize = 20 << 20;
+pub const FIRST_AT: usize = 22 << 20;
+pub const SECOND_AT: usize = 42 << 20;
+pub const PV_LEN: usize = 20 << 20;
 /// Extents of `first.img` and `second.img` begin here and have this length.
-const START: usize = 1 << 20;
-const EXTENT: usize = 512 << 10;
+pub const START: usize = 1 << 20;
+pub const EXTENT: usize = 512 << 10;
 
-fn spec() -> Spec {
+pub fn spec() -> Spec {
     let table = ["-d2", "-n2:45056:+20M", "-t2:8e00", "-n3:86016:+20M", "-t3:8e00"];
     Spec {
         len: 64 * MIB,
@@ -26,7 +26,7 @@ fn spec() -> Spec {
 }
 
 /// A disk whose root file system lies in a logical volume on two partitions, which lvm2 laid out; a swap space in a striped one.
-fn disk(spec: &Spec) -> Vec<u8> {
+pub fn disk(spec: &Spec) -> Vec<u8> {
     let made = gen2(spec);
     let mut disk = fs::read(&made.path).expect("disk");
     let old = ROOT_AT as usize..(ROOT_AT + ROOT_LEN) as usize;

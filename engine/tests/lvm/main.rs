@@ -2,6 +2,9 @@
 
 mod builder;
 mod corpus;
+mod diff;
+#[path = "../diff_support/mod.rs"]
+mod diff_support;
 #[path = "../guest_support/mod.rs"]
 mod guest_support;
 mod hostile;
