@@ -5,11 +5,13 @@
 //!                             │
 //!                             └─ Capsule, written into the gap: what failback needs
 //! disk as it is now + Capsule ─► to_gen2 ─► Plan, of the same kind
+//!                    no Capsule ──┘  (anew: a disk that never was Generation 2)
 //! ```
 //!
 //! A [`Patch`] is a list of operations with reasons; [`lower`] turns it into plain writes, and [`invert`] gives the
 //! operation that undoes one, or says what the guest has written in between and why that is in the way. Planning reads; nothing here writes.
 
+mod anew;
 mod bytes;
 mod capsule;
 mod gen1_mbr;

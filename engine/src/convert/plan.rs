@@ -26,6 +26,8 @@ pub enum Strategy {
     AsItIs,
     /// Undo what the capsule records.
     Undo,
+    /// A GPT, an ESP and a loader for a disk that never had them.
+    Anew,
 }
 
 /// A plan. Nothing has been done yet; [`super::lower`] turns its patch into writes.
@@ -123,7 +125,7 @@ impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Direction::ToGen1 => "Generation 2 to Generation 1",
-            Direction::ToGen2 => "Generation 1 back to Generation 2",
+            Direction::ToGen2 => "Generation 1 to Generation 2",
         })
     }
 }

@@ -11,6 +11,7 @@ impl fmt::Display for Strategy {
             Strategy::RealMbr => "GRUB for the BIOS, a real MBR in front of the GPT",
             Strategy::AsItIs => "as it is: the disk starts under both firmwares",
             Strategy::Undo => "undo by the capsule on the disk",
+            Strategy::Anew => "anew: a GPT, an EFI system partition, and the guest's own loader on it",
         })
     }
 }

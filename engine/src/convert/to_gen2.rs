@@ -6,10 +6,10 @@ use crate::disk::DiskRef;
 use crate::table::gpt::Gpt;
 
 /// Plan the way back. `now` is the disk as the guest left it; the capsule is the one given (a file kept beside the disk), else the one on
-/// the disk. Only reads.
+/// the disk. Without one, a disk that was never Generation 2 becomes it anew, out of what the guest itself has. Only reads.
 ///
 /// # Errors
-/// [`Refusal`]: no capsule, another length, or [`Refusal::conflicts`] where the guest has changed what would have to be undone.
+/// [`Refusal`]: no capsule though there was one, something that a new one lacks, another length, or [`Refusal::conflicts`] where the guest has changed what would have to be undone.
 pub fn to_gen2(now: &DiskRef, capsule: Option<&Capsule>) -> Result<Plan, Refusal> {
     let fail = |e: LowerError| Refusal::one(Direction::ToGen2, "unreadable", e.to_string(), "");
     let on_disk = Capsule::find(now.as_ref()).map_err(|e| fail(e.into()))?;
@@ -26,12 +26,7 @@ pub fn to_gen2(now: &DiskRef, capsule: Option<&Capsule>) -> Result<Plan, Refusal
             given.clone()
         }
         (None, Some(found)) => found,
-        (None, None) => {
-            let text =
-                "There is no capsule on the disk: drill did not convert it, or the guest overwrote it.";
-            let fix = "Give the capsule that was kept beside the disk (*.drill-capsule).";
-            return Err(Refusal::one(Direction::ToGen2, "no-capsule", text, fix));
-        }
+        (None, None) => return super::anew::plan(now),
     };
     if now.geometry() != capsule.to {
         let (is, wanted) = (now.geometry(), capsule.to);

@@ -1,7 +1,7 @@
 //! Mount points by the names a conversion could change. fstab(5).
 
 /// One line of `/etc/fstab`: what, where.
-pub(super) struct Mount {
+pub(crate) struct Mount {
     pub source: String,
     pub target: String,
 }
@@ -9,7 +9,7 @@ pub(super) struct Mount {
 /// Most lines that are looked at.
 const LINE_MAX: usize = 1024;
 
-pub(super) fn parse(text: &str) -> Vec<Mount> {
+pub(crate) fn parse(text: &str) -> Vec<Mount> {
     text.lines()
         .take(LINE_MAX)
         .filter_map(|line| {

@@ -6,7 +6,7 @@
 mod chain;
 mod devices;
 mod findings;
-mod fstab;
+pub(crate) mod fstab;
 mod grub;
 pub mod initramfs;
 mod inspect;

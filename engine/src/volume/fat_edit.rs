@@ -43,7 +43,7 @@ static EPOCH: EpochTimeProvider = EpochTimeProvider;
 /// [`VolumeError::NotFound`] for a file to remove that is not there; [`VolumeError::Edit`] when the volume is full or a name is not
 /// legal; a broken file system.
 pub fn fat_edit(disk: &DiskRef, edits: &[FatEdit]) -> Result<Vec<Write>, VolumeError> {
-    let cow = Cow { disk: disk.clone(), len: disk.geometry().len.get(), at: 0, pages: BTreeMap::new() };
+    let cow = Cow::over(disk);
     let cow = guard(FsKind::Fat, "editing", move || {
         let fs = FatVolume::builder(cow)
             .time_provider(&EPOCH)
@@ -121,7 +121,7 @@ fn remove(fs: &FatVolume<Cow>, path: &str) -> Result<(), VolumeError> {
 }
 
 /// A partition with changed pages in memory.
-struct Cow {
+pub(super) struct Cow {
     disk: DiskRef,
     len: u64,
     at: u64,
@@ -129,6 +129,10 @@ struct Cow {
 }
 
 impl Cow {
+    pub(super) fn over(disk: &DiskRef) -> Cow {
+        Cow { disk: disk.clone(), len: disk.geometry().len.get(), at: 0, pages: BTreeMap::new() }
+    }
+
     fn page(&self, number: u64) -> io::Result<[u8; PAGE as usize]> {
         if let Some(page) = self.pages.get(&number) {
             return Ok(*page);
@@ -150,7 +154,7 @@ impl Cow {
     }
 
     /// Runs of pages whose bytes differ from the disk's.
-    fn changed(self) -> Result<Vec<Write>, VolumeError> {
+    pub(super) fn changed(self) -> Result<Vec<Write>, VolumeError> {
         let mut writes: Vec<(u64, Vec<u8>)> = Vec::new();
         for (number, page) in &self.pages {
             let start = number * PAGE;

@@ -9,6 +9,7 @@ mod cursor;
 mod ext4;
 mod fat;
 mod fat_edit;
+mod fat_make;
 mod jbd2;
 pub mod lvm;
 mod ntfs;
@@ -17,6 +18,7 @@ mod xfs;
 
 pub use cursor::DiskCursor;
 pub use fat_edit::{FatEdit, fat_edit};
+pub use fat_make::fat_make;
 pub use probe::{FsKind, Probe, probe};
 
 use crate::disk::{DiskRef, ReadError};

@@ -1,5 +1,6 @@
 //! The GUID partition table: both copies, each with its own verdict. UEFI 2.10 §5.3.
 
+mod create;
 mod fit;
 mod header;
 mod write;
@@ -22,6 +23,8 @@ pub const TYPE_BIOS_BOOT: Guid = Guid::from_digits(0x21686148_6449_6E6F_744E_656
 pub const TYPE_LINUX: Guid = Guid::from_digits(0x0FC63DAF_8483_4772_8E79_3D69D8477DE4);
 /// Linux swap.
 pub const TYPE_LINUX_SWAP: Guid = Guid::from_digits(0x0657FD6D_A4AB_43C4_84E5_0933C84B4F4F);
+/// Linux software RAID.
+pub const TYPE_LINUX_RAID: Guid = Guid::from_digits(0xA19D880F_05FC_4D3B_A006_743F0F84911E);
 /// Linux LVM.
 pub const TYPE_LINUX_LVM: Guid = Guid::from_digits(0xE6D6D379_F507_44C2_A23C_238F2A3DF928);
 /// Linux root on x86-64 (Discoverable Partitions Specification).
