@@ -276,6 +276,12 @@ pub(super) const LAB: Profile = Profile {
             "Free 1 MiB in the guest, for instance by shrinking the last partition.",
         ),
         planned(
+            "lab/kernel-no-linux",
+            "the kernel that would start, on the way to a Generation 2 that never was",
+            "The kernel must be a Linux that GRUB for UEFI can start.",
+            "Install a distribution's kernel in the guest.",
+        ),
+        planned(
             "lab/gap-not-empty",
             "what lies before the first partition",
             "What lies before the first partition must leave room for the capsule that keeps it.",
