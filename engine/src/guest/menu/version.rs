@@ -23,14 +23,15 @@ pub fn compare(a: &str, b: &str) -> Ordering {
             }
         }
         let digits = a.first().is_some_and(u8::is_ascii_digit) || b.first().is_some_and(u8::is_ascii_digit);
-        let (one, other) = if digits {
-            a = skip(a, |c| c == b'0');
-            b = skip(b, |c| c == b'0');
-            (run(a, |c| c.is_ascii_digit()), run(b, |c| c.is_ascii_digit()))
+        let of = |c: u8| if digits { c.is_ascii_digit() } else { c.is_ascii_alphabetic() };
+        let (one, other) = (run(a, of), run(b, of));
+        let order = if digits {
+            // A number is newer than none; 00123 is 123, and of two numbers the longer one is newer.
+            let (x, y) = (skip(one, |c| c == b'0'), skip(other, |c| c == b'0'));
+            (!one.is_empty()).cmp(&!other.is_empty()).then(x.len().cmp(&y.len())).then(x.cmp(y))
         } else {
-            (run(a, |c| c.is_ascii_alphabetic()), run(b, |c| c.is_ascii_alphabetic()))
+            one.cmp(other)
         };
-        let order = if digits { one.len().cmp(&other.len()).then(one.cmp(other)) } else { one.cmp(other) };
         if order != Ordering::Equal {
             return order;
         }
