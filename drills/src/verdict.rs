@@ -139,11 +139,13 @@ impl ExitCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Passed => "passed",
-            Self::Failed => "failed (the drilled system did not do what it must), or refused with a reason",
+            Self::Failed => {
+                "failed (the drilled system did not do what it must), or refused with a reason; drill diff: the disks differ"
+            }
             Self::Usage => "usage or script error, found before anything boots or while the script ran",
             Self::Broken => "broken: this host or drill itself failed; no answer about the drilled system",
             Self::Incomplete => {
-                "incomplete: something required was not performed, or the drill asserts nothing"
+                "incomplete: something required was not performed, or the drill asserts nothing; drill diff: not all could be compared"
             }
             Self::Changed => "changed: a snapshot waits for review",
             Self::Interrupted => "interrupted",
@@ -216,10 +218,10 @@ mod tests {
         insta::assert_snapshot!(exit_code_table(), @r"
         Exit codes:
             0  passed
-            1  failed (the drilled system did not do what it must), or refused with a reason
+            1  failed (the drilled system did not do what it must), or refused with a reason; drill diff: the disks differ
             2  usage or script error, found before anything boots or while the script ran
             3  broken: this host or drill itself failed; no answer about the drilled system
-            4  incomplete: something required was not performed, or the drill asserts nothing
+            4  incomplete: something required was not performed, or the drill asserts nothing; drill diff: not all could be compared
             5  changed: a snapshot waits for review
           130  interrupted
         The worst wins: 130, 3, 2, 1, 4, 5.
