@@ -128,6 +128,34 @@ fn what_comes_home_differs_in_what_the_guest_wrote() {
 }
 
 #[test]
+fn a_drill_asserts_that_what_starts_a_machine_is_the_same() {
+    let dir = dir();
+    for (asserted, exit, says) in [
+        ("home.assert_same_boot_as(web)", 0, "what tiny-gen2-home starts by is what tiny-gen2 starts by"),
+        ("copy.assert_same_boot_as(web)", 1, "boot code at LBA 0, where A has none"),
+    ] {
+        let scenario = format!(
+            "drill(\"same boot\");\nlet web = machine(fixture(\"tiny-gen2\"));\nlet copy = web.test_failover();\n\
+             let home = copy.failback();\n{asserted};\nweb.cleanup();\n"
+        );
+        std::fs::write(dir.path().join("boot.rhai"), scenario).unwrap();
+        let (out, err) = expect(dir.path(), &["run", "boot.rhai"], exit);
+        assert!(out.contains(says), "{asserted}\n{out}\n{err}");
+    }
+}
+
+#[test]
+fn a_guest_that_lived_as_generation_1_still_starts_by_the_same() {
+    let dir = dir();
+    let scenario = "drill(\"lived\");\nlet web = machine(fixture(\"tiny-gen2\"));\nlet copy = web.test_failover();\n\
+        let vm = copy.start();\nvm.wait_ready(5.minutes);\nvm.run(\"echo lived > /var/lib/marker && sync\");\nvm.stop();\n\
+        let home = copy.failback();\nhome.assert_file(\"/var/lib/marker\", \"lived\\n\");\nhome.assert_same_boot_as(web);\n\
+        web.cleanup();\n";
+    std::fs::write(dir.path().join("lived.rhai"), scenario).unwrap();
+    expect(dir.path(), &["run", "lived.rhai"], 0);
+}
+
+#[test]
 fn subvolumes_that_no_mount_shows_are_compared() {
     if std::env::var_os("DRILL_TEST_FULL").is_none() {
         println!("left to ./x test --full: the snapshots of tiny-gen2-suse");

@@ -3,8 +3,11 @@
 use crate::script::VerbError;
 use crate::script::VerbOutcome as Outcome;
 use crate::script::stage::Done;
+use engine::diff;
+use engine::disk::DiskRef;
 use engine::guest::{FsPlace, Guest, Inspection, Partition};
 use engine::volume::{Journal, VolumeError};
+use std::ops::ControlFlow;
 
 /// Where a guest mounts its ESP; the longest match wins.
 const ESP_MOUNTS: &[&str] = &["/boot/efi/", "/efi/"];
@@ -43,6 +46,27 @@ fn place(guest: &Inspection, path: &str) -> Done<(FsPlace, String)> {
     let os = guest.os.as_ref().ok_or_else(|| none("known system"))?;
     let place = os.place.clone().ok_or_else(|| none("readable root file system"))?;
     Ok((place, format!("{}{path}", os.root)))
+}
+
+/// That nothing which matters to starting differs between two disks, each with the name of its machine.
+pub(super) fn same_boot(
+    (wanted, was): (&str, &DiskRef),
+    (found, is): (&str, &DiskRef),
+    go_on: &dyn Fn() -> bool,
+) -> Done {
+    let options = diff::Options { scope: diff::Scope::Boot, ..diff::Options::default() };
+    let mut asked = |_| if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let seen = diff::diff(was, is, &options, &mut asked).map_err(|e| {
+        let outcome =
+            if matches!(e, diff::DiffError::Cancelled) { Outcome::Interrupted } else { Outcome::Broken };
+        VerbError::new(outcome, format!("comparing {wanted} (A) with {found} (B): {e}"))
+    })?;
+    let outcome = match seen.verdict {
+        diff::Verdict::Identical | diff::Verdict::Same => return Ok(()),
+        diff::Verdict::Different => Outcome::Failed,
+        diff::Verdict::Unknown => Outcome::NotPerformed,
+    };
+    Err(VerbError::new(outcome, format!("from {wanted} to {found}:\n{seen}")))
 }
 
 /// How `found` differs from `wanted` in table, partitions, types, ids, places and sizes; empty when it does not.

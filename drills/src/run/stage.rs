@@ -248,6 +248,21 @@ impl Stage for Run {
         Ok(())
     }
 
+    fn assert_same_boot_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
+        let (name, wanted) = (self.name_of(machine), self.name_of(other));
+        self.act("assert_same_boot_as", Some(&name), wanted.clone(), Some(pos), |_| {
+            let (was, is) = (self.disk_at_rest(other)?, self.disk_at_rest(machine)?);
+            let go_on = || !self.cancel.is_cancelled();
+            super::files::same_boot((&wanted, &was), (&name, &is), &go_on)?;
+            Ok((
+                (),
+                "same table, ids, boot code, ESP, kernels, initramfs, loader configuration and mounts".into(),
+            ))
+        })?;
+        self.proved(format!("what {name} starts by is what {wanted} starts by"));
+        Ok(())
+    }
+
     fn cleanup(&self, machine: MachineId, pos: Pos) -> Done {
         let name = self.name_of(machine);
         self.act("cleanup", Some(&name), String::new(), Some(pos), |_| {
@@ -321,6 +336,11 @@ impl Run {
         let machine = self.machine_of(machine)?;
         let now = machine.now()?;
         Ok(self.look(&machine.name, &now)?.inspection)
+    }
+
+    fn disk_at_rest(&self, machine: MachineId) -> Done<DiskRef> {
+        self.must_be_off(machine, "comparing its disk")?;
+        self.machine_of(machine)?.now()
     }
 
     fn look(&self, name: &str, disk: &DiskRef) -> Done<Guest> {

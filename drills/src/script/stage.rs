@@ -267,6 +267,12 @@ pub trait Stage: Send + Sync {
     /// When they differ.
     fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done;
 
+    /// `machine.assert_same_boot_as(other)`: what matters to starting, as `drill diff --boot` compares it.
+    ///
+    /// # Errors
+    /// When it differs, or cannot be compared.
+    fn assert_same_boot_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done;
+
     /// `machine.cleanup()`: stop and remove everything made from it.
     ///
     /// # Errors

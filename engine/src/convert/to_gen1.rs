@@ -434,10 +434,11 @@ fn prove_inverse(disk: &DiskRef, plan: &mut Plan) -> Result<(), Refusal> {
     let back = super::to_gen2(&gen1, plan.capsule.as_ref()).map_err(|e| refuse(e.to_string()))?;
     let back_writes = lower(&back.patch, &gen1).map_err(|e| refuse(e.to_string()))?;
     let again = back_writes.apply(&gen1).map_err(|e| refuse(e.to_string()))?;
-    let touched =
-        there.writes.iter().chain(&back_writes.writes).filter(|w| w.at.get() < disk.geometry().len.get());
+    let end = disk.geometry().len.get();
+    let touched = there.writes.iter().chain(&back_writes.writes).filter(|w| w.at.get() < end);
     for write in touched {
-        let len = write.new.as_slice().len();
+        // A write may lie across the old end: what is behind it is nobody's.
+        let len = write.new.len().min(end.saturating_sub(write.at.get())) as usize;
         let same = || -> Result<bool, ReadError> {
             Ok(read_vec(disk.as_ref(), write.at, len)? == read_vec(again.as_ref(), write.at, len)?)
         };

@@ -202,15 +202,22 @@ fn table(
         let op = Op::Table { from: to, to: from, gained: None, changes, reason: reason.to_string() };
         Ok(Ok(Some(op)))
     };
-    // What lies beyond the original end goes with it.
-    let inside = |r: &&Replaced| r.at.get().saturating_add(r.old.len()) <= from.len.get();
+    // What lies beyond the original end goes with it. A disk that grew by less than a backup is long has the new one across the old end, with a part
+    // of the old one under it.
+    let inside = |r: &Replaced| {
+        let left = usize::try_from(from.len.get().saturating_sub(r.at.get())).unwrap_or(usize::MAX);
+        r.old.as_slice().len().min(left)
+    };
     let mut untouched = Vec::new();
     let mut is_ours = true;
     for r in replaced {
         let is = Bytes::from(read_padded(now.as_ref(), r.at, r.old.as_slice().len())?);
         is_ours &= is.hash() == r.wrote;
-        if inside(&r) {
-            untouched.push(Change { at: r.at, old: is, new: r.old.clone() });
+        let kept = inside(r);
+        if let (Some(is), Some(old)) = (is.as_slice().get(..kept), r.old.as_slice().get(..kept))
+            && kept > 0
+        {
+            untouched.push(Change { at: r.at, old: is.into(), new: old.into() });
         }
     }
     if is_ours {
@@ -236,7 +243,8 @@ fn table(
     };
     // First what was there before, then over it the table as the guest left it.
     let mut pages: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-    let originals = replaced.iter().filter(inside).map(|r| (r.at.get(), r.old.as_slice()));
+    let originals =
+        replaced.iter().map(|r| (r.at.get(), r.old.as_slice().get(..inside(r)).unwrap_or_default()));
     for (at, bytes) in originals.chain(writes.iter().map(|w| (w.at.get(), &w.bytes[..]))) {
         for (i, page) in (0u64..).zip(bytes.chunks(PAGE)) {
             pages.insert(at.saturating_add(i.saturating_mul(PAGE as u64)), page.to_vec());

@@ -74,7 +74,9 @@ pub(super) fn compare(
 pub(super) fn alone(text: &[u8], went: bool, quote: Quote) -> Option<ContentDiff> {
     let Quote::Lines(limit) = quote else { return None };
     let (a, b) = if went { (text, &[][..]) } else { (&[][..], text) };
-    let (lines, more) = hint::unified(a, b, limit.min(NEW_LINES)).filter(|(_, more)| *more == 0)?;
+    let (mut lines, more) = hint::unified(a, b, limit.min(NEW_LINES)).filter(|(_, more)| *more == 0)?;
+    // Where all of it is new, the place is no news.
+    lines.retain(|line| !line.starts_with("@@"));
     Some(ContentDiff { first: Some(ByteOffset(0)), lines, more, withheld: false })
 }
 

@@ -43,8 +43,7 @@ impl<'a> Meter<'a> {
 
     /// One more name was looked at: a walk over empty files must be stoppable, too.
     pub(super) fn name(&mut self) -> Result<(), DiffError> {
-        self.told = self.told.saturating_add(NAME);
-        if self.told >= EVERY { self.ask() } else { Ok(()) }
+        self.step(NAME)
     }
 
     fn ask(&mut self) -> Result<(), DiffError> {

@@ -4,6 +4,7 @@ use super::{Entry, EntryKind, FileStream, FsKind, Journal, Metadata, Probe, Volu
 use crate::disk::{DiskRef, ReadError};
 use crate::units::ByteOffset;
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// Bytes of a partition, in the shape `lamxfs` asks for.
 struct Reader(DiskRef);
@@ -19,6 +20,15 @@ pub(super) struct Xfs {
     probe: Probe,
     // The library wants `&mut` to read; nothing but its caches changes.
     fs: RefCell<lamxfs::Xfs<Reader>>,
+    last: RefCell<Folder>,
+}
+
+/// The folder that was asked last, by its path. The library reads a folder anew for each name that it looks up in it, so that a walk over a
+/// folder of n names would read n × n.
+#[derive(Default)]
+struct Folder {
+    path: Option<String>,
+    names: HashMap<Vec<u8>, u64>,
 }
 
 impl Xfs {
@@ -26,7 +36,30 @@ impl Xfs {
         let len = disk.geometry().len.get();
         let fs = lamxfs::Xfs::open(Reader(disk), len)
             .map_err(|e| VolumeError::broken(FsKind::Xfs, "opening", format!("{e:?}")))?;
-        Ok(Xfs { probe, fs: RefCell::new(fs) })
+        Ok(Xfs { probe, fs: RefCell::new(fs), last: RefCell::default() })
+    }
+
+    /// The inode at `path`; a symbolic link is not followed.
+    fn inode(&self, path: &str) -> Result<lamxfs::Inode, VolumeError> {
+        let path = path.trim_end_matches('/');
+        let mut fs = self.fs.borrow_mut();
+        let Some((folder, name)) = path.rsplit_once('/') else {
+            return fs.resolve(lamxfs::Path::new(path.as_bytes())).map_err(|e| error(path, e));
+        };
+        let mut last = self.last.borrow_mut();
+        if last.path.as_deref() != Some(folder) {
+            let at = lamxfs::Path::new(if folder.is_empty() { b"/" } else { folder.as_bytes() });
+            let found = fs.resolve(at).and_then(|inode| fs.metadata(&inode)).map_err(|e| error(path, e))?;
+            if !found.is_dir() {
+                return Err(VolumeError::not_found(path));
+            }
+            let entries = fs.read_dir(at).map_err(|e| error(path, e))?;
+            let names =
+                entries.into_iter().take(super::DIR_LIMIT).map(|e| (e.name, e.inode_number)).collect();
+            *last = Folder { path: Some(folder.to_string()), names };
+        }
+        let ino = last.names.get(name.as_bytes()).ok_or_else(|| VolumeError::not_found(path))?;
+        Ok(lamxfs::Inode { ino: *ino })
     }
 }
 
@@ -73,9 +106,8 @@ impl Volume for Xfs {
     }
 
     fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
+        let inode = self.inode(path)?;
         let mut fs = self.fs.borrow_mut();
-        let at = lamxfs::Path::new(path.as_bytes());
-        let inode = fs.resolve(at).map_err(|e| error(path, e))?;
         let meta = fs.metadata(&inode).map_err(|e| error(path, e))?;
         if !meta.is_file() {
             return Err(VolumeError::not_found(path));
@@ -83,7 +115,16 @@ impl Volume for Xfs {
         if meta.size() > max {
             return Err(VolumeError::TooLarge { path: path.to_string(), max });
         }
-        fs.read_file(at).map_err(|e| error(path, e))
+        let mut bytes = vec![0; usize::try_from(meta.size()).unwrap_or(0)];
+        let mut done = 0;
+        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match fs.read_file_at(&inode, done as u64, rest).map_err(|e| error(path, e))? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
     }
 
     fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {
@@ -105,7 +146,7 @@ impl Volume for Xfs {
     }
 
     fn exists(&self, path: &str) -> Result<bool, VolumeError> {
-        match self.fs.borrow_mut().resolve(lamxfs::Path::new(path.as_bytes())).map_err(|e| error(path, e)) {
+        match self.inode(path) {
             Ok(_) => Ok(true),
             Err(VolumeError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
@@ -113,9 +154,8 @@ impl Volume for Xfs {
     }
 
     fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+        let inode = self.inode(path)?;
         let mut fs = self.fs.borrow_mut();
-        let at = lamxfs::Path::new(path.as_bytes());
-        let inode = fs.resolve(at).map_err(|e| error(path, e))?;
         let meta = fs.metadata(&inode).map_err(|e| error(path, e))?;
         let kind = if meta.is_file() {
             EntryKind::File
@@ -127,7 +167,10 @@ impl Volume for Xfs {
             EntryKind::Other
         };
         let target = match kind {
-            EntryKind::Symlink => Some(fs.read_link(at).map_err(|e| error(path, e))?),
+            EntryKind::Symlink => {
+                let link = fs.read_link(lamxfs::Path::new(path.as_bytes()));
+                Some(link.map_err(|e| error(path, e))?)
+            }
             _ => None,
         };
         Ok(Metadata {
@@ -140,8 +183,8 @@ impl Volume for Xfs {
     }
 
     fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+        let inode = self.inode(path)?;
         let mut fs = self.fs.borrow_mut();
-        let inode = fs.resolve(lamxfs::Path::new(path.as_bytes())).map_err(|e| error(path, e))?;
         if !fs.metadata(&inode).map_err(|e| error(path, e))?.is_file() {
             return Err(VolumeError::not_found(path));
         }

@@ -129,6 +129,23 @@ pub static VERBS: &[Verb] = &[
     },
     Verb {
         form: Form::Method(Ty::Machine),
+        name: "assert_same_boot_as",
+        params: &[Param::must("other", Ty::Machine)],
+        returns: Ty::Machine,
+        proves: true,
+        doc: "Fails the drill if anything that matters to starting differs between the disks of two stopped machines: table, ids, boot code, ESP, \
+              kernels, initramfs, loader configuration, fstab, crypttab. `drill diff --boot` shows the same. A guest that updated its kernel or \
+              wrote its loader's environment differs.",
+        example: "home.assert_same_boot_as(web);",
+        register: |e, _| {
+            e.register_fn("assert_same_boot_as", |c: Ctx<'_>, m: &mut Machine, other: Machine| {
+                let seen = m.stage.assert_same_boot_as(m.id, other.id, place(&c));
+                same(&c, m, seen)
+            });
+        },
+    },
+    Verb {
+        form: Form::Method(Ty::Machine),
         name: "cleanup",
         params: &[],
         returns: Ty::Machine,

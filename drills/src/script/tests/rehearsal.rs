@@ -127,6 +127,9 @@ impl Stage for Rehearsal {
     fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
         self.say("assert_same_layout_as", format!("{machine:?} {other:?}"), Some(pos))
     }
+    fn assert_same_boot_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
+        self.say("assert_same_boot_as", format!("{machine:?} {other:?}"), Some(pos))
+    }
     fn cleanup(&self, machine: MachineId, pos: Pos) -> Done {
         self.say("cleanup", format!("{machine:?}"), Some(pos))
     }
