@@ -543,6 +543,39 @@ fn files_on_ntfs_without_its_own_tables() {
 }
 
 #[test]
+fn damaged_file_systems_are_compared_as_far_as_they_go() {
+    let disk = base().disk();
+    let good = bytes_of(&disk);
+    // Where tables, bitmaps, inodes and folders lie.
+    let places = [(0, 40 * 512), (ESP_AT as usize, 200 << 10), (ROOT_AT as usize, 1 << 20)];
+    for seed in 1..=60u64 {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        let (at, len) = places[next() % places.len()];
+        let mut bytes = good.clone();
+        for _ in 0..1 + next() % 300 {
+            bytes[at + next() % len] = next() as u8;
+        }
+        let other = mem_bytes(bytes);
+        for (a, b) in [(&disk, &other), (&other, &disk), (&other, &other)] {
+            for scope in [Scope::All, Scope::Boot] {
+                let found = compare(a, b, scope);
+                let same = std::ptr::eq(a, b);
+                assert!(!(found.is_different() && same), "seed {seed}\n{found}");
+                assert!(
+                    scope == Scope::Boot || same == (found.verdict == Verdict::Identical),
+                    "seed {seed}\n{found}"
+                );
+                let _ = found.to_string();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_caller_can_stop_it_and_sees_how_far_it_is() {
     let disk = base().disk();
     let mut bytes = bytes_of(&disk);

@@ -56,6 +56,14 @@ fn damaged_volumes_give_errors() {
                 for dir in ["/", "/etc", "/etc/deep"] {
                     let _ = volume.read_dir(dir);
                 }
+                for path in ["/", "/etc/name", "/etc/deep/long"] {
+                    let _ = volume.metadata(path);
+                    // A hostile length is no reason to read for ever.
+                    let mut piece = vec![0; 64 << 10];
+                    if let Ok(mut stream) = volume.stream(path) {
+                        let _ = (0..32).take_while(|_| stream.read(&mut piece).is_ok_and(|n| n > 0)).count();
+                    }
+                }
                 let _ = (
                     volume.read("/etc/name", 1 << 20),
                     volume.read("/etc/deep/long", 2 << 20),
