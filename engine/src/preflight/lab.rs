@@ -276,6 +276,24 @@ pub(super) const LAB: Profile = Profile {
             "Free 1 MiB in the guest, for instance by shrinking the last partition.",
         ),
         planned(
+            "lab/kernel-not-64-bit",
+            "the kernel that would start, on the way to a Generation 2 that never was",
+            "UEFI firmware of Generation 2 is 64-bit, and so must the kernel be.",
+            "Install a 64-bit kernel in the guest.",
+        ),
+        planned(
+            "lab/kernel-too-old",
+            "the kernel that would start, on the way to a Generation 2 that never was",
+            "The kernel must know the boot protocol by which GRUB for UEFI starts it.",
+            "Install a newer kernel in the guest.",
+        ),
+        planned(
+            "lab/kernel-no-efi",
+            "the kernel that would start, on the way to a Generation 2 that never was",
+            "The kernel must be able to start under UEFI.",
+            "Install a kernel with EFI support in the guest.",
+        ),
+        planned(
             "lab/kernel-no-linux",
             "the kernel that would start, on the way to a Generation 2 that never was",
             "The kernel must be a Linux that GRUB for UEFI can start.",
