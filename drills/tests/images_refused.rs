@@ -264,15 +264,23 @@ fn a_sparse_extent_holds_what_its_descriptor_says_and_names_nothing() {
 
 #[test]
 fn a_delta_without_its_parent_is_no_disk() {
+    // QEMU draws the id at random and writes it without leading zeros; only one of 8 digits can be written over.
+    let id_at = |b: &Bench, name: &str, key: &[u8]| {
+        let bytes = std::fs::read(b.path(name)).expect("the image");
+        let at = bytes.windows(key.len()).position(|w| w == key).expect("an id") + key.len();
+        (bytes.get(at + 8) == Some(&b'\n')).then_some(at as u64)
+    };
     let delta = |b: &Bench| {
-        b.qemu_img(&["create", "-q", "-f", "vmdk", "base.vmdk", "8M"]);
-        b.qemu_img(&["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", "base.vmdk", "image"]);
-        let bytes = std::fs::read(b.path("image")).expect("the delta");
-        let at = bytes.windows(10).position(|w| w == b"parentCID=").expect("its parent's id") as u64 + 10;
-        b.patch("image", at, b"12345678");
-        let bytes = std::fs::read(b.path("base.vmdk")).expect("the base");
-        let at = bytes.windows(4).position(|w| w == b"CID=").expect("its id") as u64 + 4;
-        b.patch("base.vmdk", at, b"0000cafe");
+        loop {
+            b.qemu_img(&["create", "-q", "-f", "vmdk", "base.vmdk", "8M"]);
+            b.qemu_img(&["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", "base.vmdk", "image"]);
+            let places = (id_at(b, "image", b"parentCID="), id_at(b, "base.vmdk", b"CID="));
+            if let (Some(parent), Some(own)) = places {
+                b.patch("image", parent, b"12345678");
+                b.patch("base.vmdk", own, b"0000cafe");
+                return;
+            }
+        }
     };
     check(
         delta,
