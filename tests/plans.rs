@@ -52,7 +52,9 @@ fn shown(name: &str, exit: i32) -> String {
 
 /// The core's length decides where the capsule begins, and their sizes; kernels come with a version in their name.
 fn redacted(said: &str) -> String {
-    let core = |line: &str| line.contains("GRUB's core") || line.contains("the capsule: what failback needs");
+    let names =
+        ["GRUB's core", "the capsule: what failback needs", "put back what was there before the capsule"];
+    let core = |line: &str| names.iter().any(|name| line.contains(name));
     let sum = |line: &str| line.contains(" operations, ");
     let one = |line: &str| -> String {
         let ours = core(line) || sum(line);
@@ -91,4 +93,44 @@ fn what_cannot_be_converted_is_refused_with_every_reason() {
     for name in tier(&REFUSED, 0) {
         insta::assert_snapshot!(*name, shown(name, 1));
     }
+}
+
+#[test]
+fn a_drill_sees_the_conflict_before_it_goes_home() {
+    let cases = [
+        ("copy", 0, "put back what was there before the capsule", "what would be put back still fits"),
+        (
+            // The guest has installed another loader meanwhile.
+            "copy.plant(\"core-truncated\")",
+            1,
+            "conflict: GRUB's core",
+            "cannot go home as it is: GRUB's core",
+        ),
+        ("web", 1, "no plan from Generation 1 to Generation 2", "cannot go home: "),
+    ];
+    for (machine, exit, shows, says) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let scenario = format!(
+            "drill(\"the way home\");\nlet web = machine(fixture(\"tiny-gen2\"));\nlet copy = web.test_failover();\n\
+             let plan = {machine}.plan_failback().show();\nplan.assert_no_conflicts();\nweb.cleanup();\n"
+        );
+        std::fs::write(dir.path().join("home.rhai"), scenario).unwrap();
+        let (out, err) = expect(dir.path(), &["run", "home.rhai"], exit);
+        for text in [shows, says] {
+            assert!(out.contains(text), "{machine}: wanted {text:?}\n{out}\n{err}");
+        }
+    }
+}
+
+#[test]
+fn a_conflict_is_shown_with_its_rule_and_with_what_fits_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = text(&sample("tiny-gen2"));
+    expect(dir.path(), &["convert", &image, "gen1.raw", "--to", "gen1"], 0);
+    let raw = common::raw::Raw { path: dir.path().join("gen1.raw") };
+    // What a guest does that installs its own GRUB again.
+    raw.begin_with(&[0x90; 440]);
+    let args = ["convert", "gen1.raw", "home.raw", "--to", "gen2", "--dry-run"];
+    let (_, err) = expect(dir.path(), &args, 1);
+    insta::assert_snapshot!("conflict", redacted(&err));
 }

@@ -244,6 +244,9 @@ fn refused(refusal: &Refusal) -> Problem {
     let problem = Problem::new(ExitCode::Failed, refusal);
     match refusal.reasons.iter().find(|r| !r.fix.is_empty()) {
         Some(reason) => problem.next(&reason.fix),
+        None if !refusal.conflicts.is_empty() => problem.next(
+            "nothing was written; undo by hand in the Generation 1 machine what the conflict names, or convert an earlier state of it",
+        ),
         None => problem,
     }
 }

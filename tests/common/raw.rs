@@ -87,6 +87,12 @@ impl Raw {
         dd(&part, &disk, &["oflag=seek_bytes", &format!("seek{at}"), "conv=notrunc,nocreat"]);
     }
 
+    /// Writes these bytes at the disk's first.
+    pub fn begin_with(&self, bytes: &[u8]) {
+        let file = std::fs::OpenOptions::new().write(true).open(&self.path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).unwrap();
+    }
+
     /// Zeros from an offset within a partition on.
     #[track_caller]
     pub fn clear(&self, number: u32, at: u64, len: u64) {

@@ -14,6 +14,7 @@ mod bus;
 mod fault;
 mod files;
 mod folder;
+mod home;
 mod lab;
 mod machines;
 mod preflight;

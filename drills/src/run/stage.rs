@@ -3,7 +3,10 @@
 use super::Run;
 use super::actions::lock;
 use super::machines::{Role, Writes};
-use crate::script::stage::{Done, ExitPolicy, FailoverOptions, Image, RunOutput, StartOptions, Table};
+use crate::event::Kind;
+use crate::script::stage::{
+    Done, ExitPolicy, FailbackPlan, FailoverOptions, Image, RunOutput, StartOptions, Table,
+};
 use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
 use engine::convert::{Gen1Options, TableChoice};
 use engine::disk::DiskRef;
@@ -164,7 +167,7 @@ impl Stage for Run {
                     None => error,
                 });
             }
-            let plan = plan.map_err(|refusal| fault.unwrap_or_else(|| refused(&refusal)))?;
+            let plan = plan.map_err(|refusal| fault.unwrap_or_else(|| super::home::refused(&refusal)))?;
             let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
             Ok((id, super::machines::plan_line(&plan)))
         })?;
@@ -184,10 +187,38 @@ impl Stage for Run {
             self.must_be_off(machine, "failback")?;
             let from = self.machine_of(machine)?;
             let now = from.now()?;
-            let plan = engine::convert::to_gen2(&now, None).map_err(|refusal| refused(&refusal))?;
+            let plan =
+                engine::convert::to_gen2(&now, None).map_err(|refusal| super::home::refused(&refusal))?;
             let id = self.planned_machine(action, &from, Role::Home, now, &plan)?;
             Ok((id, super::machines::plan_line(&plan)))
         })
+    }
+
+    fn plan_failback(&self, machine: MachineId, pos: Pos) -> Done<FailbackPlan> {
+        let name = self.name_of(machine);
+        self.act("plan_failback", Some(&name), String::new(), Some(pos), |action| {
+            let (plan, summary) = self.plan_home(machine)?;
+            let artifact =
+                self.recorder.keep(&format!("{name}.failback-{}.txt", action.id), plan.text.as_bytes()).ok();
+            self.recorder.emit(&action.path, Kind::PatchPlanned { summary: summary.clone(), artifact });
+            Ok((plan, summary))
+        })
+    }
+
+    fn show_plan(&self, plan: &FailbackPlan, pos: Pos) -> Done {
+        self.act("show", Some(&plan.machine), String::new(), Some(pos), |_| {
+            self.say(&plan.text);
+            Ok(((), String::new()))
+        })
+    }
+
+    fn assert_no_conflicts(&self, plan: &FailbackPlan, pos: Pos) -> Done {
+        self.act("assert_no_conflicts", Some(&plan.machine), String::new(), Some(pos), |_| {
+            super::home::no_conflicts(plan)?;
+            Ok(((), "what would be put back still fits".into()))
+        })?;
+        self.proved(format!("{} can go home: nothing that must be put back was changed", plan.machine));
+        Ok(())
     }
 
     fn plant(&self, machine: MachineId, fault: &str, pos: Pos) -> Done<MachineId> {
@@ -345,14 +376,6 @@ impl Run {
 
     fn look(&self, name: &str, disk: &DiskRef) -> Done<Guest> {
         engine::guest::look(disk).map_err(|e| VerbError::new(Outcome::Broken, format!("{name}: {e}")))
-    }
-}
-
-fn refused(refusal: &engine::convert::Refusal) -> VerbError {
-    let error = VerbError::new(Outcome::Refused, refusal);
-    match refusal.reasons.iter().find(|r| !r.fix.is_empty()) {
-        Some(reason) => error.with_next(&reason.fix),
-        None => error,
     }
 }
 

@@ -34,11 +34,14 @@ pub fn reference() -> String {
 
 type Group = (&'static str, &'static str, fn(&Verb) -> bool);
 
-fn groups() -> [Group; 5] {
+fn groups() -> [Group; 6] {
     [
         ("Functions", "What a scenario starts from.", |v| v.form == Form::Function),
         ("Machine", "What `machine`, `test_failover`, `failback` and `plant` give.", |v| {
             v.form == Form::Method(Ty::Machine)
+        }),
+        ("Plan", "A way home that was planned and not gone: what `plan_failback` gives.", |v| {
+            v.form == Form::Method(Ty::Plan)
         }),
         ("Vm", "A started machine: what `start` gives.", |v| v.form == Form::Method(Ty::Vm)),
         ("Output", "What a command in the guest answered: what `run` gives.", |v| {

@@ -99,6 +99,19 @@ pub struct RunOutput {
     pub output: String,
 }
 
+/// A way home, planned and not gone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FailbackPlan {
+    /// The machine that would go home.
+    pub machine: String,
+    /// The whole plan as people read it, or why there is none.
+    pub text: String,
+    /// What the guest has changed where failback would have to: what, where, the rule, what was found.
+    pub conflicts: Vec<String>,
+    /// Other reasons against it.
+    pub reasons: Vec<String>,
+}
+
 /// Why a verb could not do what the scenario asks; the first two never merge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -242,6 +255,24 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// When what it would put back no longer fits.
     fn failback(&self, machine: MachineId, pos: Pos) -> Done<MachineId>;
+
+    /// `machine.plan_failback()`: what failback would do. A refusal is a plan too: one that says why.
+    ///
+    /// # Errors
+    /// When the disk cannot be read, or the machine runs.
+    fn plan_failback(&self, machine: MachineId, pos: Pos) -> Done<FailbackPlan>;
+
+    /// `plan.show()`.
+    ///
+    /// # Errors
+    /// When the run was cancelled.
+    fn show_plan(&self, plan: &FailbackPlan, pos: Pos) -> Done;
+
+    /// `plan.assert_no_conflicts()`.
+    ///
+    /// # Errors
+    /// When there is a conflict, or another reason against the way home.
+    fn assert_no_conflicts(&self, plan: &FailbackPlan, pos: Pos) -> Done;
 
     /// `machine.plant(fault)`: a copy with a known fault in it.
     ///

@@ -62,6 +62,9 @@ pub struct Refusal {
     pub reasons: Vec<RefusalReason>,
     /// What the guest has changed where failback would have to.
     pub conflicts: Vec<Conflict>,
+    /// Beside conflicts: what could be put back all the same, a line each. It is not put back alone.
+    #[serde(default)]
+    pub fits: Vec<String>,
 }
 
 /// One reason.
@@ -77,7 +80,7 @@ pub struct RefusalReason {
 
 impl Refusal {
     pub(super) fn new(direction: Direction) -> Refusal {
-        Refusal { direction, reasons: Vec::new(), conflicts: Vec::new() }
+        Refusal { direction, reasons: Vec::new(), conflicts: Vec::new(), fits: Vec::new() }
     }
 
     pub(super) fn one(
@@ -102,6 +105,7 @@ impl Refusal {
             Err(other) => {
                 self.reasons.extend(other.reasons);
                 self.conflicts.extend(other.conflicts);
+                self.fits.extend(other.fits);
                 None
             }
         }
@@ -139,8 +143,14 @@ impl fmt::Display for Refusal {
                 write!(f, "\n    {}", reason.fix)?;
             }
         }
-        for conflict in &self.conflicts {
-            write!(f, "\n  conflict: {conflict}")?;
+        for Conflict { what, place, rule, found } in &self.conflicts {
+            write!(f, "\n  conflict: {what} ({place})\n    rule:   {rule}\n    found:  {found}")?;
+        }
+        if !self.fits.is_empty() {
+            write!(f, "\n  what fits still, but is not put back alone:")?;
+        }
+        for line in &self.fits {
+            write!(f, "\n    {line}")?;
         }
         Ok(())
     }

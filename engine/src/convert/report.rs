@@ -30,13 +30,7 @@ impl fmt::Display for Plan {
         }
         writeln!(f)?;
         for op in &self.patch.ops {
-            let sign = match op {
-                Op::Raw { old, .. } if old.as_slice().iter().all(|b| *b == 0) => '+',
-                Op::FatPut { old: None, .. } => '+',
-                Op::FatRemove { .. } => '-',
-                _ => '~',
-            };
-            writeln!(f, "  {sign} {:<24} {:>10}  {}", op.place(), size(op.size()), op.reason())?;
+            writeln!(f, "  {}", line_of(op))?;
         }
         if self.patch.ops.is_empty() {
             writeln!(f, "  nothing to do")?;
@@ -47,6 +41,17 @@ impl fmt::Display for Plan {
         list(f, "Not atomic if written in place", &self.not_atomic)?;
         list(f, "Note", &self.notes)
     }
+}
+
+/// An operation in a line: what it does, where, how much, why.
+pub(super) fn line_of(op: &Op) -> String {
+    let sign = match op {
+        Op::Raw { old, .. } if old.as_slice().iter().all(|b| *b == 0) => '+',
+        Op::FatPut { old: None, .. } => '+',
+        Op::FatRemove { .. } => '-',
+        _ => '~',
+    };
+    format!("{sign} {:<24} {:>10}  {}", op.place(), size(op.size()), op.reason())
 }
 
 fn list(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Result {

@@ -52,7 +52,10 @@ pub fn to_gen2(now: &DiskRef, capsule: Option<&Capsule>) -> Result<Plan, Refusal
             Err(conflict) => no.conflicts.push(conflict),
         }
     }
-    no.or_ok()?;
+    if !no.is_empty() {
+        no.fits = ops.iter().map(super::report::line_of).collect();
+        return Err(no);
+    }
     // LBA 0 last, for a change in place; a stable sort keeps the rest in order.
     ops.sort_by_key(|op| match op {
         super::Op::Raw { at, .. } => at.get() < 512,

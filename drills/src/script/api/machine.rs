@@ -1,6 +1,6 @@
 //! What a machine can do.
 
-use super::values::{Machine, Vm};
+use super::values::{FailbackPlan, Machine, Vm};
 use super::{Form, Param, Ty, Verb};
 use crate::script::fault::{Ret, done, mistake, place};
 use crate::script::options::{FAILOVER, OptionSet, START, Value};
@@ -59,6 +59,21 @@ pub static VERBS: &[Verb] = &[
             e.register_fn("failback", |c: Ctx<'_>, m: &mut Machine| {
                 let made = m.stage.failback(m.id, place(&c));
                 child(&c, m, made)
+            });
+        },
+    },
+    Verb {
+        form: Form::Method(Ty::Machine),
+        name: "plan_failback",
+        params: &[],
+        returns: Ty::Plan,
+        proves: false,
+        doc: "Plans the way back to Generation 2 without going it: what would be put back, what is kept of the guest's writes, and where both meet.",
+        example: "copy.plan_failback().show().assert_no_conflicts();",
+        register: |e, _| {
+            e.register_fn("plan_failback", |c: Ctx<'_>, m: &mut Machine| {
+                let plan = done(&c, m.stage.plan_failback(m.id, place(&c)))?;
+                Ret::Ok(FailbackPlan { stage: m.stage.clone(), plan: plan.into() })
             });
         },
     },

@@ -3,6 +3,7 @@
 pub mod free;
 pub mod machine;
 pub mod number;
+pub mod plan;
 pub mod values;
 pub mod vm;
 
@@ -33,6 +34,8 @@ pub enum Ty {
     Machine,
     /// A started machine.
     Vm,
+    /// A way home that was planned.
+    Plan,
     /// What a command answered.
     Output,
     /// An option map.
@@ -54,6 +57,7 @@ impl Ty {
             Ty::Image => "Image",
             Ty::Machine => "Machine",
             Ty::Vm => "Vm",
+            Ty::Plan => "Plan",
             Ty::Output => "Output",
             Ty::Options => "#{…}",
             Ty::Any => "anything",
@@ -153,7 +157,7 @@ pub struct Host {
 
 /// Every verb, in the order of the reference.
 pub fn verbs() -> impl Iterator<Item = &'static Verb> {
-    free::VERBS.iter().chain(machine::VERBS).chain(vm::VERBS).chain(number::VERBS)
+    free::VERBS.iter().chain(machine::VERBS).chain(plan::VERBS).chain(vm::VERBS).chain(number::VERBS)
 }
 
 /// Registers every verb.

@@ -1,6 +1,6 @@
 //! What a script variable can hold: handles and units. Machines belong to the run; a handle is a number and a way to the stage.
 
-use crate::script::stage::{Image, MachineId, RunOutput, Stage, VmId};
+use crate::script::stage::{self, Image, MachineId, RunOutput, Stage, VmId};
 use rhai::Engine;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,15 @@ pub struct Vm {
     pub id: VmId,
 }
 
+/// A way home that was planned.
+#[derive(Clone)]
+pub struct FailbackPlan {
+    /// What it acts on.
+    pub stage: Arc<dyn Stage>,
+    /// What it says.
+    pub plan: Arc<stage::FailbackPlan>,
+}
+
 /// Gives the types the names that error messages use.
 pub fn register_types(engine: &mut Engine) {
     engine
@@ -38,6 +47,7 @@ pub fn register_types(engine: &mut Engine) {
         .register_type_with_name::<Bytes>("Bytes")
         .register_type_with_name::<Machine>("Machine")
         .register_type_with_name::<Vm>("Vm")
+        .register_type_with_name::<FailbackPlan>("Plan")
         .register_type_with_name::<Image>("Image")
         .register_type_with_name::<RunOutput>("Output");
 }

@@ -2,8 +2,8 @@
 
 use crate::script::source::Pos;
 use crate::script::stage::{
-    Done, ExitPolicy, FailoverOptions, Header, Image, MachineId, RunOutput, Stage, StartOptions, VerbError,
-    VerbOutcome, VmId,
+    Done, ExitPolicy, FailbackPlan, FailoverOptions, Header, Image, MachineId, RunOutput, Stage,
+    StartOptions, VerbError, VerbOutcome, VmId,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -112,6 +112,16 @@ impl Stage for Rehearsal {
     fn failback(&self, machine: MachineId, pos: Pos) -> Done<MachineId> {
         self.say("failback", format!("{machine:?}"), Some(pos))?;
         Ok(MachineId(self.next()))
+    }
+    fn plan_failback(&self, machine: MachineId, pos: Pos) -> Done<FailbackPlan> {
+        self.say("plan_failback", format!("{machine:?}"), Some(pos))?;
+        Ok(FailbackPlan { machine: format!("{machine:?}"), ..FailbackPlan::default() })
+    }
+    fn show_plan(&self, plan: &FailbackPlan, pos: Pos) -> Done {
+        self.say("show", plan.machine.clone(), Some(pos))
+    }
+    fn assert_no_conflicts(&self, plan: &FailbackPlan, pos: Pos) -> Done {
+        self.say("assert_no_conflicts", plan.machine.clone(), Some(pos))
     }
     fn plant(&self, machine: MachineId, fault: &str, pos: Pos) -> Done<MachineId> {
         self.say("plant", format!("{machine:?} {fault:?}"), Some(pos))?;
