@@ -216,6 +216,10 @@ pub struct ConvertArgs {
     /// What failback needs, when the disk's own copy is gone (written beside each Generation 1 result).
     #[arg(long, value_name = "FILE", requires = "to")]
     pub capsule: Option<PathBuf>,
+    /// Write only what changes: a qcow2 on top of the image, which must stay where and as it is for as long as the child is used. Costs the same
+    /// for a disk of any size.
+    #[arg(long, requires = "to", conflicts_with = "hash")]
+    pub child: bool,
     /// Read the new file back before it gets its name, and print the hash of its disk (BLAKE3).
     #[arg(long)]
     pub hash: bool,

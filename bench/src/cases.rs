@@ -27,6 +27,7 @@ pub fn all(quick: bool) -> Vec<Case> {
     cases.push(inspect("inspect-1t", Source::sparse(TIB, 12, None), Place::Dir));
     // No file on ext4 is that long, and the disk's partition table must be made in a raw one.
     cases.push(inspect("inspect-64t", Source::sparse(64 * TIB, 12, Some(32 * MIB)), Place::Memory));
+    cases.extend([child("child-1t", TIB), child("child-1g", GIB)]);
     cases.push(share(quick));
     cases.push(hash(quick));
     cases
@@ -101,6 +102,20 @@ fn inspect(name: &str, source: Source, place: Place) -> Case {
         cache: Cache::Warm,
         contenders: vec![Contender::inspect(), Contender::qemu_info()],
         demands: vec![Demand::Wall { below_ms: 50.0 }, Demand::Memory { below: 32 * MIB }],
+    }
+}
+
+/// A conversion that writes only what changes.
+fn child(name: &str, len: u64) -> Case {
+    Case {
+        name: name.into(),
+        what: format!("Generation 2 → Generation 1 as a child of a dynamic VHDX of {}, durable", size(len)),
+        place: Place::Dir,
+        room_needed: 2 * GIB,
+        source: Source::guest(len),
+        cache: Cache::Warm,
+        contenders: vec![Contender::child(), Contender::qemu_create()],
+        demands: vec![Demand::Wall { below_ms: 100.0 }, Demand::Result { below: 2 * MIB }],
     }
 }
 

@@ -76,6 +76,22 @@ impl Contender {
         Contender::new("drill", Tool::Drill, words)
     }
 
+    /// `drill convert --child`: the conversion as a child.
+    pub fn child() -> Contender {
+        use Word::{Plain, Result, Source};
+        let options = ["--to", "gen1", "--child", "--format", "qcow2"].map(Plain);
+        let words = [vec![Plain("convert"), Source, Result], options.to_vec()].concat();
+        Contender::new("drill convert --child", Tool::Drill, words)
+    }
+
+    /// `qemu-img create` on top of the source: an empty child, which looks at nothing.
+    pub fn qemu_create() -> Contender {
+        use Word::{Plain, Result, Source};
+        let before = ["create", "-q", "-f", "qcow2", "-F", "vhdx", "-b"].map(Plain);
+        let words = [before.to_vec(), vec![Source, Result]].concat();
+        Contender::new("qemu-img create", Tool::Peer("qemu-img"), words)
+    }
+
     /// `qemu-img convert`, to a file as long as the disk and not as its geometry.
     pub fn qemu(format: &'static str, more: &[&'static str]) -> Contender {
         let mut words = vec![Word::Plain("convert"), Word::Plain("-O"), Word::Plain(format)];

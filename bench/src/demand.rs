@@ -27,6 +27,11 @@ pub enum Demand {
         /// Bytes.
         below: u64,
     },
+    /// Drill's result is shorter than this.
+    Result {
+        /// Bytes.
+        below: u64,
+    },
     /// Drill's result takes no more than a tenth of its length from the file system.
     Shared,
 }
@@ -52,6 +57,13 @@ impl Demand {
             Demand::Memory { below } => {
                 let (mib, limit) = (drill.memory >> 20, below >> 20);
                 (format!("under {limit} MiB of memory: {mib} MiB"), drill.memory < below)
+            }
+            Demand::Result { below } => {
+                let (kib, limit) = (drill.result_len >> 10, below >> 10);
+                (
+                    format!("a result under {limit} KiB: {kib} KiB"),
+                    drill.result_len > 0 && drill.result_len < below,
+                )
             }
             Demand::Shared => {
                 let (taken, len) = (drill.taken, drill.result_len);

@@ -75,7 +75,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Outcome> {
     progress(&format!("{}: making the source", case.name));
-    let source = case.source.make(place.path())?;
+    let source = case.source.make(place.path(), tools)?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); case.contenders.len()];
     for round in 0..pairs {
         // Another one first each time: whoever comes first never finds the machine as the one before left it.
@@ -134,6 +134,11 @@ fn once(
     sample.result_len = std::fs::metadata(&result).map_or(0, |m| m.len());
     if sample.result_len > 0 {
         std::fs::remove_file(&result)?;
+        // What `drill convert --to gen1` leaves beside it.
+        match std::fs::remove_file(place.path().join("result.img.drill-capsule")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
     }
     Ok(sample)
 }

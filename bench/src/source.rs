@@ -1,5 +1,6 @@
 //! Images to work on, made by `qemu-img` and `sgdisk`.
 
+use crate::contender::Tools;
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::Read;
@@ -22,6 +23,8 @@ pub struct Source {
     len: u64,
     /// Stretches of random data; none for a disk that is full of it.
     stretches: Option<u64>,
+    /// The sample guest in the beginning of the disk, and nothing else.
+    guest: bool,
     block_size: Option<u64>,
     format: &'static str,
 }
@@ -29,12 +32,17 @@ pub struct Source {
 impl Source {
     /// A dynamic VHDX with a partition table and so many stretches of 32 MiB, spread over the disk.
     pub fn sparse(len: u64, stretches: u64, block_size: Option<u64>) -> Source {
-        Source { len, stretches: Some(stretches), block_size, format: "vhdx" }
+        Source { len, stretches: Some(stretches), guest: false, block_size, format: "vhdx" }
     }
 
     /// A disk full of random data.
     pub fn dense(len: u64, format: &'static str) -> Source {
-        Source { len, stretches: None, block_size: None, format }
+        Source { len, stretches: None, guest: false, block_size: None, format }
+    }
+
+    /// The sample guest on a dynamic VHDX of this length.
+    pub fn guest(len: u64) -> Source {
+        Source { len, stretches: None, guest: true, block_size: None, format: "vhdx" }
     }
 
     /// In words.
@@ -51,12 +59,17 @@ impl Source {
     ///
     /// # Errors
     /// What the system or a tool says.
-    pub fn make(&self, dir: &Path) -> Result<PathBuf> {
+    pub fn make(&self, dir: &Path, tools: &Tools) -> Result<PathBuf> {
         let (raw, image) = (dir.join("source.raw"), dir.join(format!("source.{}", self.format)));
-        let file = File::create_new(&raw).context("the raw source")?;
+        if self.guest {
+            start_with_guest(&raw, tools)?;
+        }
+        let file =
+            File::options().write(true).create(true).truncate(false).open(&raw).context("the raw source")?;
         file.set_len(self.len)?;
         let mut random = File::open("/dev/urandom")?;
         match self.stretches {
+            None if self.guest => {}
             None => fill(&file, &mut random, 0, self.len)?,
             Some(count) => {
                 // The first one behind the table, the others evenly over the disk.
@@ -72,6 +85,10 @@ impl Source {
         if self.stretches.is_some() {
             run("sgdisk", &["-n", "1:2048:0", "-t", "1:8300", &path(&raw)?])?;
         }
+        if self.guest {
+            // The backup of the table goes to the new end.
+            run("sgdisk", &["-e", &path(&raw)?])?;
+        }
         let (raw_text, image_text) = (path(&raw)?, path(&image)?);
         let mut args = vec!["convert", "-f", "raw", "-O", self.format];
         let option = self.block_size.map(|b| format!("block_size={b}"));
@@ -84,6 +101,15 @@ impl Source {
         crate::cache::flush(&image)?;
         Ok(image)
     }
+}
+
+/// The sample disk that drill makes, as a raw one.
+fn start_with_guest(raw: &Path, tools: &Tools) -> Result<()> {
+    let made = raw.with_extension("sample.vhdx");
+    let text = |p: &Path| p.to_str().map(str::to_owned).context("a UTF-8 path");
+    run(&text(&tools.drill)?, &["fixture", "tiny-gen2", &text(&made)?])?;
+    run("qemu-img", &["convert", "-O", "raw", &text(&made)?, &text(raw)?])?;
+    Ok(std::fs::remove_file(made)?)
 }
 
 fn fill(file: &File, random: &mut File, at: u64, len: u64) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::cli::{ConvertArgs, FormatArg, Generation, TableArg};
 use crate::progress::Meter;
 use crate::world::{Problem, kit, open_image, random_id};
 use drills::verdict::ExitCode;
+use engine::container::export::{Base, export_child};
 use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat, Phase};
 use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, to_gen1, to_gen2};
 use engine::disk::{DiskRef, Geometry, Overlay};
@@ -27,6 +28,10 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         ));
     }
     let format = out_format(args)?;
+    if args.child && format != OutFormat::Qcow2 {
+        return Err(Problem::new(ExitCode::Usage, format!("{}: a child is a qcow2", args.out.display()))
+            .next("name it .qcow2"));
+    }
     let from = super::format_named(args.from.as_deref(), "--from")?;
     if !args.dry_run && args.out.symlink_metadata().is_ok() {
         return Err(Problem::new(ExitCode::Failed, format!("{} exists already", args.out.display()))
@@ -59,6 +64,9 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
     } else {
         let size = |n: u64| humansize::format_size(n, humansize::BINARY.decimal_places(1));
         tell!("wrote {} ({} of data)", exported.path.display(), size(exported.written.get()));
+        if args.child {
+            tell!("      on top of {}: keep that where it is, and as it is", args.image.display());
+        }
         if let Some(hash) = exported.hash {
             tell!("      blake3 {hash} (of the disk, read back from the new file)");
         }
@@ -150,6 +158,10 @@ fn write(
             left.display()
         );
     }
+    let still = || opened.unchanged();
+    if args.child {
+        return child(args, work, opened, &options, &still);
+    }
     let mut meter = Meter::new(args.json);
     let mut progress = |p: engine::container::Progress| {
         meter.show(
@@ -162,11 +174,33 @@ fn write(
         );
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let still = || opened.unchanged();
     let exported =
         engine::container::export_if(&*work.disk, &args.out, format, &options, &mut progress, &still);
     meter.end();
-    exported.map_err(|e| match e {
+    exported.map_err(not_written)
+}
+
+/// Only what the plan changes, on top of the image.
+fn child(
+    args: &ConvertArgs,
+    work: &Work,
+    opened: &Opened,
+    options: &ExportOptions,
+    still: &dyn Fn() -> Result<(), engine::disk::file::Changed>,
+) -> Result<Exported, Problem> {
+    let base = Base::of(opened, &args.out).map_err(|e| {
+        Problem::new(ExitCode::Failed, e).next("make a whole copy instead: the same command without --child")
+    })?;
+    let plan =
+        work.plan.as_ref().ok_or_else(|| Problem::new(ExitCode::Broken, "a child needs a plan: --to"))?;
+    let lowered =
+        engine::convert::lower(&plan.patch, &opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+    let changed = lowered.writes.iter().map(|w| (w.at, w.new.len()));
+    export_child(&*work.disk, changed, &base, &args.out, options, still).map_err(not_written)
+}
+
+fn not_written(e: ExportError) -> Problem {
+    match e {
         ExportError::Cancelled => Problem::new(ExitCode::Interrupted, "interrupted; nothing was left behind"),
         ExportError::Shape { .. } => Problem::new(ExitCode::Failed, e)
             .next("choose a format that can hold it: --format vhdx or --format raw hold any disk"),
@@ -180,7 +214,7 @@ fn write(
         ExportError::Exists { .. } | ExportError::Source { .. } => Problem::new(ExitCode::Failed, e),
         other => Problem::new(ExitCode::Broken, other)
             .next("nothing was left under the final name; make room or choose another folder"),
-    })
+    }
 }
 
 /// Everything that speaks against it is told at once: the profile, what drill itself needs, and what its planner says.

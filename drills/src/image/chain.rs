@@ -161,7 +161,11 @@ impl Chain<'_> {
 
 /// The format of a backing file: what the image records, if the content bears it out. Raw must be recorded: who wrote into a raw disk could
 /// else make it look like a container, with names of its own.
-fn backing_format(child: &SourceFile, backing: &Backing, found: &SourceFile) -> Result<Format, OpenError> {
+pub(super) fn backing_format(
+    child: &SourceFile,
+    backing: &Backing,
+    found: &SourceFile,
+) -> Result<Format, OpenError> {
     let looks = detect(found);
     let Some(recorded) = &backing.format else {
         return match looks {

@@ -18,6 +18,7 @@ mod chain;
 mod disk;
 mod graph;
 mod names;
+mod native;
 mod nbd;
 mod sandbox;
 mod vmdk;
@@ -77,7 +78,10 @@ impl ImageError {
 /// [`ImageError`], as for [`open_through`] and [`open_foreign`].
 pub fn open(path: &Path, format: Option<Format>, gate: &Gate, reader: &Reader) -> Result<Opened, ImageError> {
     match open_through(path, format, gate) {
-        Err(OpenError::Foreign { .. }) => open_foreign(path, format, gate, reader),
+        Err(OpenError::Foreign { .. }) => match native::open(path, format, gate)? {
+            Some(opened) => Ok(opened),
+            None => open_foreign(path, format, gate, reader),
+        },
         other => Ok(other?),
     }
 }

@@ -76,6 +76,7 @@ impl Stage for Run {
         let boot = self.boot_of(vm)?;
         let machine = self.machine_of(boot.machine)?;
         let (role, firmware) = match machine.role {
+            Role::Source if machine.generation == qemu::Generation::Gen1 => ("the source starts", "BIOS"),
             Role::Source => ("the source starts", "UEFI"),
             Role::Copy => ("the Generation 1 copy starts", "BIOS"),
             Role::Home => ("what came home starts", "UEFI with an empty variable store"),

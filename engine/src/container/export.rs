@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod alignment;
+mod child;
 mod pacer;
 mod partial;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod power_cut;
 pub(crate) mod pump;
 mod sink;
 
+pub use self::child::{Base, NoBase, export_child};
 use self::partial::Partial;
 pub(in crate::container) use self::partial::is_partial_name;
 pub use self::partial::left_overs;

@@ -118,6 +118,9 @@ pub struct ContainerInfo {
     pub log: Option<LogState>,
     /// The parents of a differencing disk, nearest first.
     pub chain: Vec<ParentInfo>,
+    /// Length that programs see which go by another field of the file, where it is another: a VHD's geometry, for some creators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_otherwise: Option<ByteLen>,
     /// What is unusual about the file and was mended in memory, in words.
     pub notes: Vec<String>,
 }
@@ -140,6 +143,7 @@ impl ContainerInfo {
             time_stamp: None,
             log: None,
             chain: Vec::new(),
+            read_otherwise: None,
             notes: Vec::new(),
         }
     }

@@ -120,9 +120,9 @@ pub fn lower(patch: &Patch, disk: &DiskRef) -> Result<Lowered, LowerError> {
     if found != patch.from {
         return Err(LowerError::Geometry { wanted: patch.from, found });
     }
-    let mut pages = Pages::default();
+    let mut changes = Changes::default();
     for op in &patch.ops {
-        let view: DiskRef = pages.view(disk, patch)?;
+        let view: DiskRef = changes.view(disk, patch)?;
         match op {
             Op::Raw { at, old, new, .. } => {
                 if old.len() != new.len() {
@@ -132,16 +132,16 @@ pub fn lower(patch: &Patch, disk: &DiskRef) -> Result<Lowered, LowerError> {
                 if is != old.as_slice() {
                     return Err(LowerError::Changed { place: op.place() });
                 }
-                pages.put(*at, new.as_slice());
+                changes.put(*at, new.as_slice());
             }
             Op::Mbr { old, new, .. } => {
                 if read_vec(view.as_ref(), ByteOffset(0), old.as_slice().len())? != old.as_slice() {
                     return Err(LowerError::Changed { place: op.place() });
                 }
-                pages.put(ByteOffset(0), new.as_slice());
+                changes.put(ByteOffset(0), new.as_slice());
             }
-            Op::Table { changes, .. } => {
-                for change in changes {
+            Op::Table { changes: table, .. } => {
+                for change in table {
                     if change.old.len() != change.new.len() {
                         let (old, new) = (change.old.len(), change.new.len());
                         return Err(LowerError::Length { place: op.place(), old, new });
@@ -150,7 +150,7 @@ pub fn lower(patch: &Patch, disk: &DiskRef) -> Result<Lowered, LowerError> {
                     if is != change.old.as_slice() {
                         return Err(LowerError::Changed { place: op.place() });
                     }
-                    pages.put(change.at, change.new.as_slice());
+                    changes.put(change.at, change.new.as_slice());
                 }
             }
             Op::FatPut { partition, path, old, new, .. } => {
@@ -159,21 +159,21 @@ pub fn lower(patch: &Patch, disk: &DiskRef) -> Result<Lowered, LowerError> {
                     return Err(LowerError::Changed { place: op.place() });
                 }
                 let edit = FatEdit::Put { path: path.clone(), bytes: new.as_slice().to_vec() };
-                pages.put_all(*partition, fat_edit(&slice, &[edit])?);
+                changes.put_all(*partition, fat_edit(&slice, &[edit])?);
             }
             Op::FatRemove { partition, path, old, .. } => {
                 let slice = slice(&view, *partition)?;
                 if file(&slice, path)?.as_ref() != Some(old) {
                     return Err(LowerError::Changed { place: op.place() });
                 }
-                pages.put_all(*partition, fat_edit(&slice, &[FatEdit::Remove { path: path.clone() }])?);
+                changes.put_all(*partition, fat_edit(&slice, &[FatEdit::Remove { path: path.clone() }])?);
             }
         }
-        if pages.bytes() > WRITE_MAX {
-            return Err(LowerError::TooMuch { found: pages.bytes() });
+        if changes.bytes() > WRITE_MAX {
+            return Err(LowerError::TooMuch { found: changes.bytes() });
         }
     }
-    pages.finish(disk, patch)
+    changes.finish(disk, patch)
 }
 
 pub(super) fn slice(disk: &DiskRef, place: Place) -> Result<DiskRef, ReadError> {
@@ -189,21 +189,40 @@ pub(super) fn file(partition: &DiskRef, path: &str) -> Result<Option<Bytes>, Vol
     }
 }
 
-/// Unit in which results of operations are kept, bytes.
+/// The unit a disk writes, bytes.
 const PAGE: u64 = 512;
 
-/// Changed stretches so far: bytes by offset within a page; later operations overwrite earlier ones byte by byte.
+/// Changed stretches so far, by their first byte, disjoint; later operations overwrite earlier ones byte by byte.
 #[derive(Default)]
-struct Pages(BTreeMap<u64, Vec<Option<u8>>>);
+struct Changes(BTreeMap<u64, Vec<u8>>);
 
-impl Pages {
+impl Changes {
     fn put(&mut self, at: ByteOffset, bytes: &[u8]) {
-        for (i, byte) in bytes.iter().enumerate() {
-            let at = at.get().saturating_add(i as u64);
-            let page = self.0.entry(at / PAGE).or_insert_with(|| vec![None; PAGE as usize]);
-            if let Some(slot) = page.get_mut((at % PAGE) as usize) {
-                *slot = Some(*byte);
-            }
+        if bytes.is_empty() {
+            return;
+        }
+        let at = at.get();
+        let end = at.saturating_add(bytes.len() as u64);
+        // What begins before and reaches in is cut; what of it reaches beyond stays.
+        if let Some((start, run)) = self.0.range_mut(..at).next_back()
+            && start.saturating_add(run.len() as u64) > at
+        {
+            // Less than the run is long.
+            let tail = run.split_off((at - start) as usize);
+            self.keep_behind(at, &tail, end);
+        }
+        while let Some(start) = self.0.range(at..end).next().map(|(start, _)| *start) {
+            let run = self.0.remove(&start).unwrap_or_default();
+            self.keep_behind(start, &run, end);
+        }
+        self.0.insert(at, bytes.to_vec());
+    }
+
+    /// Keep what a run from `start` on has at `end` and behind.
+    fn keep_behind(&mut self, start: u64, run: &[u8], end: u64) {
+        let inside = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        if let Some(rest) = run.get(inside..).filter(|rest| !rest.is_empty()) {
+            self.0.insert(end, rest.to_vec());
         }
     }
 
@@ -215,19 +234,16 @@ impl Pages {
     }
 
     fn bytes(&self) -> u64 {
-        self.0.len() as u64 * PAGE
+        self.0.values().map(|run| run.len() as u64).sum()
     }
 
+    /// As writes, neighbours in one piece.
     fn writes(&self) -> Vec<Write> {
         let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
-        for (number, page) in &self.0 {
-            for (i, byte) in page.iter().enumerate() {
-                let Some(byte) = byte else { continue };
-                let at = number.saturating_mul(PAGE).saturating_add(i as u64);
-                match runs.last_mut() {
-                    Some((start, run)) if start.saturating_add(run.len() as u64) == at => run.push(*byte),
-                    _ => runs.push((at, vec![*byte])),
-                }
+        for (at, bytes) in &self.0 {
+            match runs.last_mut() {
+                Some((start, run)) if start.saturating_add(run.len() as u64) == *at => run.extend(bytes),
+                _ => runs.push((*at, bytes.clone())),
             }
         }
         runs.into_iter().map(|(at, bytes)| Write { at: ByteOffset(at), bytes: bytes.into() }).collect()
@@ -317,5 +333,42 @@ impl Patch {
     /// As for [`lower`].
     pub fn apply(&self, disk: &DiskRef) -> Result<DiskRef, LowerError> {
         Ok(lower(self, disk)?.apply(disk)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ByteOffset, Changes};
+
+    #[test]
+    fn the_last_one_to_write_a_byte_wins() {
+        let mut seed = 7u64;
+        let mut next = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        for _ in 0..300 {
+            let (mut changes, mut flat) = (Changes::default(), [None; 96]);
+            for n in 0..next(12) {
+                let (at, len) = (next(64), next(32));
+                let bytes = vec![n as u8; len as usize];
+                changes.put(ByteOffset(at), &bytes);
+                for slot in &mut flat[at as usize..(at + len) as usize] {
+                    *slot = Some(n as u8);
+                }
+            }
+            let mut shown = [None; 96];
+            let mut end = None;
+            for write in changes.writes() {
+                let at = write.at.get() as usize;
+                assert!(end.is_none_or(|e| e < at), "neighbours are one piece");
+                for (slot, byte) in shown[at..].iter_mut().zip(write.bytes.iter()) {
+                    *slot = Some(*byte);
+                }
+                end = Some(at + write.bytes.len());
+            }
+            assert_eq!(shown, flat);
+            assert_eq!(changes.bytes(), flat.iter().flatten().count() as u64);
+        }
     }
 }

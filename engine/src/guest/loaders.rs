@@ -103,7 +103,7 @@ fn collect(esp: &dyn Volume, folder: &str, found: &mut Vec<Loader>) {
 fn kind(path: &str, bytes: &[u8]) -> LoaderKind {
     // All loaders are smaller than this; a UKI is not, but its sections are named at its start.
     let start = bytes.get(..LOADER_MAX).unwrap_or(bytes);
-    let has = |text: &[u8]| start.windows(text.len()).any(|w| w == text);
+    let has = |text: &[u8]| memchr::memmem::find(start, text).is_some();
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     if name == "bootmgfw.efi" {
         return LoaderKind::Windows;

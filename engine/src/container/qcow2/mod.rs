@@ -10,7 +10,7 @@ mod used;
 mod walk;
 mod write;
 
-pub(super) use write::Qcow2Writer;
+pub(super) use write::{BackingName, CLUSTER, Qcow2Writer};
 
 pub use facts::{Backing, Qcow2Facts, facts};
 
@@ -48,6 +48,16 @@ pub fn open_child(path: &Path, backing: DiskRef) -> Result<DiskRef, OpenError> {
     let source = Arc::new(SourceFile::open(path)?);
     let sector = backing.geometry().sector;
     open_with(&source, Some(backing), sector).map(|opened| opened.disk)
+}
+
+/// Open a child on the base it names, which the caller has found and opened.
+///
+/// # Errors
+/// As for [`open_child`].
+pub fn open_on(source: &Arc<SourceFile>, base: Opened) -> Result<Opened, OpenError> {
+    let mut opened = open_with(source, Some(base.disk.clone()), base.info.sector)?;
+    opened.info.layout = Layout::Differencing;
+    Ok(opened.with_parent(base))
 }
 
 /// That the file holds everything its tables point to, whatever its kind: compressed or not, on a backing file or not. To be asked before QEMU's

@@ -10,7 +10,7 @@ use std::io;
 
 /// QEMU's own default.
 const CLUSTER_BITS: u32 = 16;
-const CLUSTER: u64 = 1 << CLUSTER_BITS;
+pub(in crate::container) const CLUSTER: u64 = 1 << CLUSTER_BITS;
 /// Entries of an L2 table.
 const PER_L2: u64 = CLUSTER / 8;
 /// 16-bit reference counts in one block ("refcount_order" 4).
@@ -19,13 +19,25 @@ const PER_REFCOUNT_BLOCK: u64 = CLUSTER / 2;
 const LEN_MAX: u64 = 64 << 40;
 /// "Refcount is exactly one" in L1 and L2 entries.
 const COPIED: u64 = 1 << 63;
+/// "Backing file format name string", a header extension.
+const BACKING_FORMAT: u32 = 0xE279_2ACA;
 /// Length of a version 3 header.
 const HEADER_LEN: u32 = 104;
 const REFCOUNT_TABLE_AT: u64 = CLUSTER;
 
+/// What a child says of its base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::container) struct BackingName {
+    /// Name of the file, at most 1023 bytes.
+    pub name: Vec<u8>,
+    /// Its format, as QEMU calls it; at most 15 bytes.
+    pub format: &'static str,
+}
+
 /// Writes clusters in ascending order of their place on the disk.
 pub(in crate::container) struct Qcow2Writer {
     len: u64,
+    backing: Option<BackingName>,
     refcount_table_clusters: u64,
     /// Offset of each L2 table, 0 for none; at most 1 MiB of them.
     l1: Vec<u64>,
@@ -51,12 +63,18 @@ impl Qcow2Writer {
         let refcount_table_clusters = (blocks * 8).div_ceil(CLUSTER);
         Some(Qcow2Writer {
             len,
+            backing: None,
             refcount_table_clusters,
             l1: vec![0; tables as usize], // at most 131,072
             l2: None,
             end: REFCOUNT_TABLE_AT + (refcount_table_clusters + l1_clusters) * CLUSTER,
             current: None,
         })
+    }
+
+    /// The same, as a child: what is never placed shows this file.
+    pub(in crate::container) fn on(self, backing: BackingName) -> Qcow2Writer {
+        Qcow2Writer { backing: Some(backing), ..self }
     }
 
     fn l1_at(&self) -> u64 {
@@ -98,7 +116,12 @@ impl Qcow2Writer {
         let mut header = Vec::with_capacity(HEADER_LEN as usize);
         header.extend(b"QFI\xfb");
         header.extend(3u32.to_be_bytes()); // version
-        header.extend([0; 12]); // no backing file: whoever opens a child names its base himself
+        // Without a backing file whoever opens a child names its base himself.
+        let extensions = self.backing.as_ref().map(extension_of).unwrap_or_default();
+        let name = self.backing.as_ref().map(|b| b.name.as_slice()).unwrap_or_default();
+        let name_at = if name.is_empty() { 0 } else { u64::from(HEADER_LEN) + extensions.len() as u64 + 8 };
+        header.extend(name_at.to_be_bytes());
+        header.extend((name.len() as u32).to_be_bytes());
         header.extend(CLUSTER_BITS.to_be_bytes());
         header.extend(self.len.to_be_bytes());
         header.extend([0; 4]); // no encryption
@@ -110,7 +133,9 @@ impl Qcow2Writer {
         header.extend([0; 24]); // no incompatible, compatible or autoclear features
         header.extend(4u32.to_be_bytes()); // refcount order: 16 bits
         header.extend(HEADER_LEN.to_be_bytes());
+        header.extend(extensions);
         header.extend([0; 8]); // end of the header extensions
+        header.extend(name);
         header
     }
 
@@ -131,6 +156,16 @@ impl Qcow2Writer {
         out.write_at(REFCOUNT_TABLE_AT, &be64((0..blocks).map(|b| self.end + b * CLUSTER)))?;
         Ok(self.end + blocks * CLUSTER)
     }
+}
+
+/// The extension that names the base's format: type, length, data padded to 8 bytes.
+fn extension_of(backing: &BackingName) -> Vec<u8> {
+    let format = backing.format.as_bytes();
+    let mut bytes = BACKING_FORMAT.to_be_bytes().to_vec();
+    bytes.extend((format.len() as u32).to_be_bytes());
+    bytes.extend(format);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
 }
 
 impl Sink for Qcow2Writer {

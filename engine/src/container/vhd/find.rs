@@ -17,6 +17,8 @@ pub(super) struct Found {
     pub footer: Footer,
     /// Where the footer begins, or the file ends when only the copy of the footer is sound: all data lies before.
     pub data_end: u64,
+    /// Length by the geometry, where programs that go by it see another disk.
+    pub by_geometry: Option<u64>,
     /// What is unusual about it, in words.
     pub notes: Vec<String>,
 }
@@ -30,12 +32,13 @@ pub(super) fn find(source: &SourceFile) -> Result<Found, ReadError> {
     let mut found = match read(source, at, FOOTER_LEN) {
         Ok(footer) => {
             let notes = copy_differs(source, &footer).into_iter().collect();
-            Found { footer, data_end: at, notes }
+            Found { footer, data_end: at, by_geometry: None, notes }
         }
         Err(wrong) => old_footer(source).or_else(|| copy(source, &wrong)).ok_or(wrong)?,
     };
     let footer = &found.footer;
-    found.notes.extend(geometry_note(footer));
+    found.by_geometry = by_geometry(footer);
+    found.notes.extend(found.by_geometry.map(|len| geometry_note(footer, len)));
     if footer.saved_state {
         found.notes.push(
             "the footer's Saved State is set: the machine was suspended, so what it held in memory is not on the disk"
@@ -57,7 +60,7 @@ fn old_footer(source: &SourceFile) -> Option<Found> {
     let data_end = source.len().checked_sub(OLD_FOOTER_LEN as u64)?;
     let footer = read(source, data_end, OLD_FOOTER_LEN).ok()?;
     let note = "the footer is 511 bytes long, as Virtual PC wrote it before 2004, or it lost its last byte";
-    Some(Found { footer, data_end, notes: vec![note.into()] })
+    Some(Found { footer, data_end, by_geometry: None, notes: vec![note.into()] })
 }
 
 /// The copy at the beginning, which fixed disks do not have.
@@ -67,7 +70,7 @@ fn copy(source: &SourceFile, wrong: &ReadError) -> Option<Found> {
         "there is no sound footer at the end of the file ({wrong}), which may have been cut short; the copy of the footer at its beginning \
          was used, and every block that the table lists is in the file"
     );
-    Some(Found { footer, data_end: source.len(), notes: vec![note] })
+    Some(Found { footer, data_end: source.len(), by_geometry: None, notes: vec![note] })
 }
 
 /// A dynamic disk whose two footers do not describe the same disk. QEMU would take the other one.
@@ -87,15 +90,18 @@ fn copy_differs(source: &SourceFile, footer: &Footer) -> Option<String> {
 }
 
 /// The geometry is never used here. What matters is that other programs use it, and would then see a disk of another length.
-fn geometry_note(footer: &Footer) -> Option<String> {
+fn by_geometry(footer: &Footer) -> Option<u64> {
     let Chs { cylinders, heads, sectors } = footer.chs;
     let by_geometry = u64::from(cylinders) * u64::from(heads) * u64::from(sectors) * 512;
     let by_size = READ_BY_SIZE.contains(&&footer.creator_app);
-    (!by_size && footer.chs != LARGEST && by_geometry != footer.current_size).then(|| {
-        format!(
-            "the footer's geometry of {cylinders}/{heads}/{sectors} gives {by_geometry} bytes, its Current Size, which was used, {}; \
-             Virtual PC and QEMU may go by the geometry for this creator",
-            footer.current_size
-        )
-    })
+    (!by_size && footer.chs != LARGEST && by_geometry != footer.current_size).then_some(by_geometry)
+}
+
+fn geometry_note(footer: &Footer, by_geometry: u64) -> String {
+    let Chs { cylinders, heads, sectors } = footer.chs;
+    format!(
+        "the footer's geometry of {cylinders}/{heads}/{sectors} gives {by_geometry} bytes, its Current Size, which was used, {}; \
+         Virtual PC and QEMU may go by the geometry for this creator",
+        footer.current_size
+    )
 }

@@ -35,6 +35,7 @@ pub(super) fn open(source: &Arc<SourceFile>, chain: &mut Chain<'_>) -> Result<Op
     info.disk_id = Some(footer.unique_id);
     info.creator = printable(footer.creator_app.map(char::from));
     info.time_stamp = Some(footer.time_stamp);
+    info.read_otherwise = found.by_geometry.map(ByteLen);
     info.notes.clone_from(&found.notes);
     if chain.is_at_a_parent() {
         let shown = source.path().display();
