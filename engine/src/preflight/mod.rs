@@ -20,6 +20,7 @@ mod disk;
 mod document;
 mod facts;
 mod lab;
+mod lab_home;
 mod network;
 mod profile;
 mod refused;
