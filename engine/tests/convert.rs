@@ -7,7 +7,7 @@ use engine::disk::{DiskRef, Geometry, MemDisk, Overlay};
 use engine::guest::{Starts, TableKind, inspect};
 use engine::table::mbr::{Mbr, MbrKind};
 use engine::units::{ByteLen, SectorSize};
-use guest_support::{ESP_AT, MIB, Made, ROOT_AT, Spec, bytes_of, gen2, kits, mem, mem_bytes, run};
+use guest_support::{ESP_AT, MIB, Made, ROOT_AT, Spec, bytes_of, gen2, kernel, kits, mem, mem_bytes, run};
 use std::fs;
 use std::sync::Arc;
 
@@ -333,4 +333,22 @@ fn a_plan_does_not_land_on_another_disk() {
     bytes[100] = 1;
     let error = lower(&plan.patch, &mem_bytes(bytes)).expect_err("changed");
     assert!(error.to_string().contains("LBA 0"), "{error}");
+}
+
+#[test]
+fn a_root_that_forbids_being_found_by_its_type_is_not_taken() {
+    let alone = |forbids: bool| {
+        let mut sgdisk = vec!["-t2:8304".to_string()];
+        sgdisk.extend(forbids.then(|| "-A2:set:63".to_string()));
+        let kernel = String::from_utf8(kernel("6.1.0")).expect("text");
+        let esp_files = vec![("EFI/BOOT/BOOTX64.EFI".to_string(), kernel)];
+        let made = gen2(&Spec { sgdisk, esp_files, ..Spec::default() });
+        let disk = made.disk();
+        let options = Gen1Options { cmdline: Some("console=ttyS0".into()), ..Gen1Options::default() };
+        to_gen1(&disk, &inspect(&disk).expect("inspect"), &kits, &options)
+    };
+    let plan = alone(false).expect("a plan");
+    assert!(plan.notes.iter().any(|n| n.contains("root=PARTUUID=")), "{:?}", plan.notes);
+    let refusal = alone(true).expect_err("no root").to_string();
+    assert!(refusal.contains("no partition has the type of one"), "{refusal}");
 }

@@ -2,7 +2,7 @@
 
 use super::plan::{Direction, Refusal};
 use crate::boot::{Entry, File, SECTOR, Steps};
-use crate::guest::{BootEntry, BootFile, BootMenu, Inspection, Part, kernel_alone, kernel_words};
+use crate::guest::{BootEntry, BootFile, BootMenu, Inspection, Part, Partition, kernel_alone, kernel_words};
 use crate::table::gpt;
 use crate::table::guid::Guid;
 
@@ -139,10 +139,14 @@ fn sectors(part: Part) -> (u64, u64) {
     (part.at / SECTOR, part.len.div_ceil(SECTOR))
 }
 
-/// The partition that systemd would take for the root: the first one of its type. Discoverable Partitions Specification (UAPI.2).
+/// "Do not automatically mount", bit 63 of a partition's attributes. Discoverable Partitions Specification (UAPI.2), "Partition Flags".
+const NO_AUTO: u64 = 1 << 63;
+
+/// The partition that systemd would take for the root: the first one of its type that does not forbid it. Discoverable Partitions Specification (UAPI.2).
 pub(super) fn discoverable_root(i: &Inspection) -> Option<String> {
     let is_root = |id: &str| id.parse::<Guid>() == Ok(gpt::TYPE_LINUX_ROOT_X86_64);
-    let root = i.partitions.iter().find(|p| is_root(&p.type_id))?;
+    let may = |p: &&Partition| p.attributes.is_none_or(|bits| bits & NO_AUTO == 0);
+    let root = i.partitions.iter().filter(may).find(|p| is_root(&p.type_id))?;
     Some(format!("root=PARTUUID={}", root.part_uuid.as_deref()?))
 }
 
