@@ -28,8 +28,8 @@ struct Section {
 #[derive(Clone, Default)]
 struct Profile {
     kernel: Option<Part>,
-    /// Early microcode first.
-    initrd: Vec<Part>,
+    ucode: Option<Part>,
+    initrd: Option<Part>,
     options: Option<Part>,
     os_release: Option<Part>,
     kernel_version: Option<Part>,
@@ -70,12 +70,13 @@ pub(super) fn entries(
     let mut found = Vec::new();
     for (number, profile) in (0u32..).zip(profiles) {
         let Some(kernel) = profile.kernel else { continue };
-        for part in profile.initrd.iter().chain([&kernel]) {
+        let archives: Vec<Part> = profile.ucode.into_iter().chain(profile.initrd).collect();
+        for part in archives.iter().chain([&kernel]) {
             if !part.at.is_multiple_of(SECTOR) {
                 return Err(format!("a section lies at {:#x}, wanted a multiple of {SECTOR}", part.at));
             }
         }
-        for part in &profile.initrd {
+        for part in &archives {
             padding_is_empty(*part, &read)?;
         }
         let release = text(profile.os_release)?.unwrap_or_default();
@@ -99,11 +100,7 @@ pub(super) fn entries(
                 origin: path.to_string(),
                 place: place.clone(),
                 kernel: Some(BootFile { path: path.to_string(), part: Some(kernel) }),
-                initrd: profile
-                    .initrd
-                    .iter()
-                    .map(|p| BootFile { path: path.into(), part: Some(*p) })
-                    .collect(),
+                initrd: archives.iter().map(|p| BootFile { path: path.into(), part: Some(*p) }).collect(),
                 options: text(profile.options)?.unwrap_or_default().replace('\n', " "),
             },
         });
@@ -124,7 +121,7 @@ fn padding_is_empty(
     }
 }
 
-/// Sections before any `.profile` are inherited by all; those behind one belong to it.
+/// Sections before any `.profile` are inherited by all; those behind one belong to it and take the place of what it inherits. UAPI.5, "Multi-Profile UKIs".
 fn profiles(sections: &[Section]) -> Vec<Profile> {
     let mut base = Profile::default();
     let mut all: Vec<Profile> = Vec::new();
@@ -137,8 +134,8 @@ fn profiles(sections: &[Section]) -> Vec<Profile> {
         let part = Some(section.part);
         match section.name.as_str() {
             ".linux" => profile.kernel = part,
-            ".initrd" => profile.initrd.push(section.part),
-            ".ucode" => profile.initrd.insert(0, section.part),
+            ".initrd" => profile.initrd = part,
+            ".ucode" => profile.ucode = part,
             ".cmdline" => profile.options = part,
             ".osrel" => profile.os_release = part,
             ".uname" => profile.kernel_version = part,
@@ -184,4 +181,73 @@ fn sections(head: &[u8], file_len: u64) -> Result<Option<Vec<Section>>, String> 
         found.push(Section { name, part });
     }
     Ok(Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, profiles, sections};
+
+    /// A PE with these sections, of `len` bytes each, one behind the other from 0x1000 on.
+    fn pe(names: &[&str]) -> Vec<u8> {
+        let mut head = vec![0; 0x400];
+        head[..2].copy_from_slice(b"MZ");
+        head[0x3c] = 0x80;
+        head[0x80..0x84].copy_from_slice(b"PE\0\0");
+        head[0x86] = u8::try_from(names.len()).expect("few");
+        // The optional header has 16 bytes here.
+        head[0x94] = 16;
+        for (n, name) in names.iter().enumerate() {
+            let row = &mut head[0x80 + 24 + 16 + n * 40..][..40];
+            row[..name.len()].copy_from_slice(name.as_bytes());
+            row[8..12].copy_from_slice(&100u32.to_le_bytes());
+            row[16..20].copy_from_slice(&0x200u32.to_le_bytes());
+            row[20..24].copy_from_slice(&at(n).to_le_bytes());
+        }
+        head
+    }
+
+    fn at(n: usize) -> u32 {
+        0x1000 + 0x200 * u32::try_from(n).expect("few")
+    }
+
+    fn part(n: usize) -> Option<Part> {
+        Some(Part { at: u64::from(at(n)), len: 100 })
+    }
+
+    #[test]
+    fn a_profile_takes_what_the_base_has_and_puts_its_own_in_place_of_it() {
+        let names = [
+            ".osrel", ".linux", ".initrd", ".cmdline", // the base
+            ".profile", // as it is
+            ".profile", ".cmdline", // another command line
+            ".profile", ".initrd", ".ucode", // another initramfs
+        ];
+        let found = sections(&pe(&names), 1 << 20).expect("sound").expect("a PE");
+        let all = profiles(&found);
+        let shown: Vec<_> =
+            all.iter().map(|p| (p.profile, p.kernel, p.ucode, p.initrd, p.options, p.os_release)).collect();
+        assert_eq!(
+            shown,
+            [
+                (part(4), part(1), None, part(2), part(3), part(0)),
+                (part(5), part(1), None, part(2), part(6), part(0)),
+                (part(7), part(1), part(9), part(8), part(3), part(0)),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_image_without_profiles_is_one() {
+        let found = sections(&pe(&[".linux", ".cmdline"]), 1 << 20).expect("sound").expect("a PE");
+        let all = profiles(&found);
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].kernel, all[0].options, all[0].profile), (part(0), part(1), None));
+    }
+
+    #[test]
+    fn a_section_beyond_the_file_is_told() {
+        let wrong = sections(&pe(&[".linux"]), 0x1010).expect_err("cut");
+        assert!(wrong.contains("truncated"), "{wrong}");
+        assert!(matches!(sections(b"MZ", 2), Ok(None)));
+    }
 }
