@@ -14,8 +14,10 @@ use std::sync::Arc;
 const LUKS_HEADER_MAX: u64 = 4 << 20;
 /// Bytes of the binary header before the JSON area. LUKS2 On-Disk Format 1.1.1 §2.1.
 const LUKS_BINARY: u64 = 4096;
-/// Tokens that stand for a key in a TPM: systemd-cryptenroll, clevis (which names the pin inside), and tpm2-luks.
-const TPM_TOKENS: [&str; 3] = ["\"systemd-tpm2\"", "\"tpm2\"", "\"tpm2-import\""];
+/// Types of tokens that stand for a key in a TPM: systemd-cryptenroll's and tpm2-luks's. Clevis has one type for all its pins.
+const TPM_TOKENS: [&str; 2] = ["systemd-tpm2", "tpm2-import"];
+/// How deep clevis may nest its pins: `sss` holds others.
+const PINS_MAX: usize = 4;
 /// Words on a kernel's command line that make its root a verified one.
 const VERITY_WORDS: [&str; 4] = ["roothash=", "usrhash=", "systemd.verity", "verity"];
 /// Types of partitions with hashes: x86-64 root and `/usr` verity. Discoverable Partitions Specification (UAPI.2).
@@ -45,7 +47,7 @@ fn encryption(disk: &DiskRef, i: &Inspection, findings: &mut Findings) {
         let header =
             Slice::new(disk.clone(), p.at, p.len).ok().and_then(|s| luks2_json(&(Arc::new(s) as DiskRef)));
         let header = header.unwrap_or_default();
-        if TPM_TOKENS.iter().any(|token| header.contains(token)) {
+        if seals_to_tpm(&header) {
             findings.blocker(
                 "luks-tpm2",
                 format!("Partition {} is encrypted, and its key is sealed to a TPM: a Generation 1 machine has none.", p.number),
@@ -81,6 +83,61 @@ fn luks2_json(partition: &DiskRef) -> Option<String> {
     let json = read_vec(partition.as_ref(), ByteOffset(LUKS_BINARY), len as usize).ok()?;
     let end = json.iter().position(|b| *b == 0).unwrap_or(json.len());
     Some(String::from_utf8_lossy(json.get(..end)?).into_owned())
+}
+
+/// Whether a token of a LUKS2 header holds a key that a TPM must open. LUKS2 On-Disk Format 1.1.1 §3.4.
+fn seals_to_tpm(json: &str) -> bool {
+    let Ok(header) = serde_json::from_str::<serde_json::Value>(json) else {
+        // Not sound, but what it says may still be true.
+        return TPM_TOKENS.iter().any(|kind| json.contains(kind));
+    };
+    let tokens = header.get("tokens").and_then(|t| t.as_object()).into_iter().flat_map(|t| t.values());
+    tokens.into_iter().any(|token| match token.get("type").and_then(|t| t.as_str()) {
+        Some("clevis") => {
+            let jwe = token.get("jwe").and_then(|j| j.get("protected"));
+            jwe.and_then(|p| p.as_str()).is_some_and(|p| pins_a_tpm(p, PINS_MAX))
+        }
+        Some(kind) => TPM_TOKENS.contains(&kind),
+        None => false,
+    })
+}
+
+/// Whether clevis' pin is `tpm2`, or one of those in an `sss`. The protected header of a JWE is base64url. RFC 7516 §7.1, clevis(1).
+fn pins_a_tpm(protected: &str, depth: usize) -> bool {
+    let header = base64url(protected).and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok());
+    let Some(clevis) = header.as_ref().and_then(|h| h.get("clevis")) else { return false };
+    let inner = clevis.get("sss").and_then(|s| s.get("jwe")).and_then(|j| j.as_array());
+    clevis.get("pin").and_then(|p| p.as_str()) == Some("tpm2")
+        || depth > 0
+            && inner.into_iter().flatten().filter_map(|jwe| jwe.as_str()).any(|jwe| {
+                let protected = jwe.split('.').next().unwrap_or_default();
+                pins_a_tpm(protected, depth.saturating_sub(1))
+            })
+}
+
+/// Base64 with the URL's alphabet and without padding. RFC 4648 §5.
+fn base64url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut held) = (0u32, 0u32);
+    for c in text.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            b'=' => break,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    Some(bytes)
 }
 
 fn verity(i: &Inspection, findings: &mut Findings) {
