@@ -6,7 +6,7 @@ mod common;
 use common::{expect, sample, text};
 
 /// Samples that are converted, each with a way of its own.
-const SAMPLES: [&str; 20] = [
+const SAMPLES: [&str; 21] = [
     "tiny-gen2",
     "tiny-gen2-sdboot",
     "tiny-gen2-nogap",
@@ -27,6 +27,7 @@ const SAMPLES: [&str; 20] = [
     "tiny-gen2-lvmboot",
     "tiny-gen2-btrfs",
     "tiny-gen2-suse",
+    "tiny-gen2-thin",
 ];
 /// Samples that are there to be refused.
 const REFUSED: [&str; 2] = ["tiny-gen2-luks", "tiny-gen2-thinboot"];

@@ -20,6 +20,7 @@ use crate::disk::{DiskRef, Geometry, ReadError, read_vec};
 use crate::guest::{Inspection, Starts, TableKind};
 use crate::table::mbr::Mbr;
 use crate::units::{ByteLen, ByteOffset, Lba, MIB, SectorCount, SectorSize};
+use crate::volume::FsKind;
 use serde::{Deserialize, Serialize};
 
 /// Which partition table the Generation 1 disk gets.
@@ -409,7 +410,7 @@ fn describe(
         notes.push("partition ids (PARTUUID) change; file-system ids do not".into());
     }
     if i.os.is_none() {
-        notes.push("no root file system could be read; it may be encrypted".into());
+        notes.push(no_root(i));
     }
     Plan {
         direction: Direction::ToGen1,
@@ -451,4 +452,19 @@ fn prove_inverse(disk: &DiskRef, plan: &mut Plan) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Why nobody looked into the root.
+fn no_root(i: &Inspection) -> String {
+    let hidden = i.logical_volumes.iter().find_map(|lv| Some((lv.full_name(), lv.problem.as_ref()?)));
+    let luks = i.file_systems().find(|(_, fs)| fs.kind == FsKind::Luks);
+    match (hidden, luks) {
+        (_, Some((place, _))) => {
+            format!("no root file system could be read: {place} is encrypted, and may hold it")
+        }
+        (Some((name, why)), None) => {
+            format!("no root file system could be read; the logical volume {name} may hold it: {why}")
+        }
+        (None, None) => "no root file system could be read".into(),
+    }
 }
