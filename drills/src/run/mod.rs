@@ -17,6 +17,7 @@ mod folder;
 mod lab;
 mod machines;
 mod preflight;
+mod screens;
 mod stage;
 mod sweep;
 
