@@ -90,16 +90,18 @@ impl Run {
 
     /// Failed when the screen was read and the text is not there; not performed when it could stand where nothing can be read.
     fn not_shown(&self, boot: &Boot, text: &str, screen: &Screen, when: &str) -> VerbError {
+        // The bottom of a screen is what came last.
         let shown = screen.to_string();
-        let cut: String = shown.chars().take(QUOTED).collect();
-        let more = if cut.len() < shown.len() { " …" } else { "" };
+        let skipped = shown.chars().count().saturating_sub(QUOTED);
+        let cut: String = shown.chars().skip(skipped).collect();
+        let more = if skipped == 0 { "" } else { "… " };
         let name = &boot.name;
         if screen.shows(text) == Shown::No {
-            let message = format!("the screen of {name}, wanted “{text}” {when}, found:\n{cut}{more}");
+            let message = format!("the screen of {name}, wanted “{text}” {when}, found:\n{more}{cut}");
             return VerbError::new(Outcome::Failed, message);
         }
         let message = format!(
-            "whether “{text}” stands on the screen of {name} {when} cannot be told; what can be read:\n{cut}{more}"
+            "whether “{text}” stands on the screen of {name} {when} cannot be told; what can be read:\n{more}{cut}"
         );
         let missing = boot.vm().fonts().missing().join("; ");
         let next = if missing.is_empty() {

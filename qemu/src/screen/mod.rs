@@ -151,7 +151,7 @@ mod tests {
     fn a_row_that_reaches_the_edge_goes_on_in_the_next() {
         let rows = ["error: Acc", "ess Denied", "", "failed to", "start", "so:", "end"];
         let lines = text(10, &rows).lines();
-        assert_eq!(lines, ["error: Access Denied", "", "failed to start", "so:", "end"]);
+        assert_eq!(lines, ["error: Access Denied", "failed to start", "so:", "end"]);
         assert_eq!(text(80, &rows).lines(), rows);
     }
 
