@@ -37,17 +37,14 @@ pub(super) fn of_bios(qemu: &Path) -> Result<Font, String> {
 }
 
 fn find(bytes: &[u8]) -> Option<Font> {
-    let mut from = 0;
-    loop {
-        // The full block is rare: 16 bytes of ones.
-        let block = from + bytes.get(from..)?.windows(HEIGHT).position(|w| w.iter().all(|b| *b == 0xff))?;
-        let font =
-            block.checked_sub(FULL * HEIGHT).and_then(|at| bytes.get(at..at + LEN)).filter(|f| is_font(f));
-        if let Some(font) = font {
-            return Some(parse(font));
-        }
-        from = block + 1;
-    }
+    // The full block is rare: 16 bytes of ones, one of which stands at the end of each piece of 16.
+    let pieces = bytes.chunks_exact(HEIGHT).enumerate().filter(|(_, piece)| piece.last() == Some(&0xff));
+    let starts = pieces.flat_map(|(n, _)| n * HEIGHT..(n + 1) * HEIGHT);
+    starts
+        .filter(|at| bytes.get(*at..at + HEIGHT).is_some_and(|block| block.iter().all(|row| *row == 0xff)))
+        .filter_map(|at| bytes.get(at.checked_sub(FULL * HEIGHT)?..)?.get(..LEN))
+        .find(|font| is_font(font))
+        .map(parse)
 }
 
 fn is_font(bytes: &[u8]) -> bool {

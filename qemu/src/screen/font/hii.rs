@@ -42,7 +42,10 @@ pub(super) fn of_firmware(path: &Path) -> Result<Font, String> {
 
 /// What LZMA sections hold: `Size` (u24), `Type` (u8), GUID, `DataOffset` (u16), `Attributes` (u16), data.
 fn packed(image: &[u8]) -> impl Iterator<Item = &[u8]> {
-    image.windows(LZMA.len()).enumerate().filter(|(_, guid)| *guid == LZMA).filter_map(|(at, _)| {
+    // The first byte alone rules nearly everything out.
+    let guids =
+        image.windows(LZMA.len()).enumerate().filter(|(_, w)| w.first() == LZMA.first() && *w == LZMA);
+    guids.filter_map(|(at, _)| {
         let section = image.get(at.checked_sub(4)?..)?;
         let &[s0, s1, s2, kind] = section.first_chunk()?;
         let offset = u16::from_le_bytes(*section.get(20..)?.first_chunk()?);
@@ -56,11 +59,10 @@ fn find(bytes: &[u8]) -> Option<Font> {
     // Blank, then `!`: two records that no text or code looks like.
     let mut start = [0; RECORD + 3];
     (start[0], start[RECORD]) = (b' ', b'!');
-    bytes
-        .windows(start.len())
-        .enumerate()
-        .filter(|(_, w)| *w == start)
-        .find_map(|(at, _)| parse(bytes.get(at..)?))
+    let starts = bytes.windows(start.len()).enumerate();
+    let starts =
+        starts.filter(|(_, w)| w.first() == start.first() && w.get(RECORD) == Some(&b'!') && *w == start);
+    starts.map(|(at, _)| at).find_map(|at| parse(bytes.get(at..)?))
 }
 
 /// The records up to the one of character 0, all of printable ASCII first.
