@@ -285,7 +285,7 @@ pub struct BootArgs {
     /// As which generation.
     #[arg(long = "as", value_enum)]
     pub generation: Generation,
-    /// Wait for this text on the console or the text screen instead of `ready`.
+    /// Wait for this text on the console or the screen instead of `ready`.
     #[arg(long, value_name = "TEXT")]
     pub expect: Option<String>,
     /// Give up after this long: 120s, 3m.

@@ -1,6 +1,7 @@
 //! What this host offers, gathered once and passed down.
 
 use crate::machine::Accel;
+use crate::screen::FontCache;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,12 @@ pub struct Host {
     pub accel: AccelChoice,
     /// Differs from one boot of the host to the next (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
+    /// The fonts a screen is read with.
+    pub fonts: FontCache,
 }
+
+/// Where Debian's grub-common has GRUB's font, and other distributions too.
+const GRUB_FONT: &str = "/usr/share/grub/unicode.pf2";
 
 /// Why this host cannot run a machine.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +66,10 @@ impl Host {
         firmware_dirs.push("/etc/qemu/firmware".into());
         firmware_dirs.push("/usr/share/qemu/firmware".into());
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let qemu_binary = find("qemu-system-x86_64")?;
         Ok(Self {
-            qemu_binary: find("qemu-system-x86_64")?,
+            fonts: FontCache::new(qemu_binary.clone(), GRUB_FONT.into()),
+            qemu_binary,
             qemu_img: find("qemu-img")?,
             firmware_dirs,
             accel,

@@ -86,7 +86,7 @@ pub use machine::{
 };
 pub use process::Observer;
 pub use run::{RunResult, Via};
-pub use screen::Screen;
+pub use screen::{Screen, Shown};
 pub use sweep::{Swept, sweep};
 pub use time::{Cancel, Deadline, TICK};
-pub use vm::{Paths, StartError, Stopped, Vm, Waited, evidence};
+pub use vm::{Looked, Paths, StartError, Stopped, Vm, Waited, evidence};

@@ -35,6 +35,7 @@ pub(crate) enum Message {
     Event(QmpEvent),
     ScreenLines(Vec<String>),
     NoText,
+    Shot { file: String, text: Option<String> },
     AgentAnswered,
     Kill,
 }
@@ -290,6 +291,7 @@ impl Supervisor {
                 }
             }
             Message::NoText => self.observe(Source::Screen, Seen::NoText),
+            Message::Shot { file, text } => self.observe(Source::Screen, Seen::Shot { file, text }),
             Message::AgentAnswered => self.observe(Source::Agent, Seen::AgentAnswered),
             Message::Event(event) => self.event(&event),
             Message::Kill => {}

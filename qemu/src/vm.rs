@@ -9,7 +9,7 @@ use crate::ladder::{Attempt, End, Evidence, Expect, Verdict};
 use crate::machine::{Accel, Base, DriveFds, Generation, Machine, MachineError, Wiring, arguments};
 use crate::process::{self, Message, Observer, Process, Spec};
 use crate::qmp::{Qmp, QmpError};
-use crate::screen::{self, Screen};
+use crate::screen::{self, FontCache, Fonts, Screen, Shown, Watch};
 use crate::time::{Cancel, Deadline, TICK};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -18,13 +18,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// QEMU answers its monitor in milliseconds; a host that needs longer is overloaded or broken.
 const MONITOR: Duration = Duration::from_secs(20);
-/// Between two looks at the screen while waiting.
-const LOOK: Duration = Duration::from_millis(1_500);
 /// Between two questions to the guest agent while waiting.
 const ASK: Duration = Duration::from_secs(2);
 /// One question to the guest agent while waiting.
@@ -89,6 +87,19 @@ pub enum Waited {
     Cancelled,
 }
 
+/// What became of a wait for text on the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// It stands there.
+    Shown,
+    /// The deadline passed; what the screen shows then.
+    Late(Screen),
+    /// QEMU is gone, or its monitor does not answer; its words.
+    Gone(String),
+    /// The wait was called off.
+    Cancelled,
+}
+
 /// A started machine.
 pub struct Vm {
     pub(crate) process: Process,
@@ -99,7 +110,10 @@ pub struct Vm {
     accel: Accel,
     generation: Generation,
     dumps: AtomicU64,
-    last_screen: Mutex<Vec<String>>,
+    watch: Mutex<Watch>,
+    font_cache: FontCache,
+    firmware_code: Option<PathBuf>,
+    fonts: OnceLock<Arc<Fonts>>,
 }
 
 impl std::fmt::Debug for Vm {
@@ -149,6 +163,7 @@ impl Vm {
                 Some(firmware::fresh_vars(&found, &run_dir.join("uefi-vars.fd"))?)
             }
         };
+        let firmware_code = firmware.as_ref().map(|f| f.code.clone());
         let mut inherit = Inherit::default();
         let (qmp, qmp_fd) = inherit.socket()?;
         let (serial, serial_fd) = inherit.socket()?;
@@ -208,7 +223,10 @@ impl Vm {
             accel,
             generation: machine.generation,
             dumps: AtomicU64::new(0),
-            last_screen: Mutex::new(Vec::new()),
+            watch: Mutex::default(),
+            font_cache: host.fonts.clone(),
+            firmware_code,
+            fonts: OnceLock::new(),
         })
     }
 
@@ -247,7 +265,8 @@ impl Vm {
         let shared = &self.process.shared;
         let mut state = shared.lock();
         state.ladder.expect(expect.clone());
-        let (mut look_at, mut ask_at) = (Instant::now() + LOOK, Instant::now() + ASK);
+        let (mut look_at, mut ask_at) = (Instant::now() + Watch::pause(Duration::ZERO), Instant::now() + ASK);
+        let mut last_look = false;
         loop {
             let now = shared.now_ms();
             if cancel.is_cancelled() {
@@ -269,14 +288,21 @@ impl Vm {
                     return state.ladder.judge(End::Gone(reason), now);
                 }
             }
-            if deadline.passed() {
+            if deadline.passed() && last_look {
                 return state.ladder.judge(End::Deadline, now);
             }
-            if Instant::now() >= look_at {
+            if Instant::now() >= look_at || deadline.passed() {
+                // What stands on the screen at the deadline is heard too.
+                last_look = deadline.passed();
                 drop(state);
-                self.look(cancel);
-                look_at = Instant::now() + LOOK;
+                let took = self.look(cancel).map_or(Duration::ZERO, |(_, took)| took);
+                look_at = Instant::now() + Watch::pause(took);
                 state = shared.lock();
+                if last_look {
+                    // Its lines go through the inbox.
+                    state = shared.wait(state, TICK);
+                }
+                continue;
             } else if Instant::now() >= ask_at && *expect == Expect::Ready && self.agent.is_some() {
                 drop(state);
                 if self.with_agent(|a| a.ping(deadline.at_most(ASK_FOR), cancel)).is_some_and(|r| r.is_ok()) {
@@ -328,33 +354,94 @@ impl Vm {
         lock(&self.serial).write_all(text.as_bytes())
     }
 
-    /// What the screen shows.
+    /// What the screen shows now. What is new on it goes to the ladder, as at every look while waiting.
     ///
     /// # Errors
     /// QEMU refused or is gone.
     pub fn screen(&self, cancel: &Cancel) -> Result<Screen, QmpError> {
+        self.look(cancel).map(|(screen, _)| screen)
+    }
+
+    /// The same, and how long it took; fonts are read once, which does not count.
+    fn look(&self, cancel: &Cancel) -> Result<(Screen, Duration), QmpError> {
+        let began = Instant::now();
+        let mut learning = Duration::ZERO;
+        let (picture, memory) = self.dump(cancel)?;
+        let fonts = || {
+            let asked = Instant::now();
+            let fonts = self.fonts();
+            learning = asked.elapsed();
+            fonts
+        };
+        let mut watch = lock(&self.watch);
+        let news = watch.look([&picture, &memory], || screen::read(&picture, &memory, fonts));
+        let screen = watch.screen().cloned().unwrap_or(Screen::Unknown);
+        drop(watch);
+        if news.no_text {
+            let _ = self.process.inbox.send(Message::NoText);
+        }
+        if !news.lines.is_empty() {
+            let _ = self.process.inbox.send(Message::ScreenLines(news.lines));
+        }
+        if let Some(number) = news.shot {
+            let file = format!("screen-{number}.png");
+            if self.screenshot(&self.run_dir.join(&file), cancel).is_ok() {
+                let text = matches!(screen, Screen::Text(_)).then(|| screen.to_string());
+                let _ = self.process.inbox.send(Message::Shot { file, text });
+            }
+        }
+        Ok((screen, began.elapsed().saturating_sub(learning)))
+    }
+
+    /// Waits until `text` stands on the screen.
+    pub fn wait_screen(&self, text: &str, deadline: Deadline, cancel: &Cancel) -> Looked {
+        let shared = &self.process.shared;
+        loop {
+            // Taken before the look: what is shown at the deadline counts.
+            let late = deadline.passed();
+            let (screen, took) = match self.look(cancel) {
+                _ if cancel.is_cancelled() => return Looked::Cancelled,
+                Ok((screen, _)) if screen.shows(text) == Shown::Yes => return Looked::Shown,
+                Ok(looked) => looked,
+                Err(error) => return Looked::Gone(why_gone(&self.process, &error.to_string())),
+            };
+            if late {
+                return Looked::Late(screen);
+            }
+            let look_at = Instant::now() + Watch::pause(took);
+            let mut state = shared.lock();
+            while Instant::now() < look_at && !deadline.passed() && !cancel.is_cancelled() {
+                state = shared.wait(state, deadline.tick());
+            }
+        }
+    }
+
+    /// The fonts its screen is read with; read when they are first needed.
+    pub fn fonts(&self) -> &Fonts {
+        self.fonts.get_or_init(|| self.font_cache.of(self.firmware_code.as_deref()))
+    }
+
+    /// QEMU's picture of the screen (PPM) and the VGA text memory behind it, as [`screen::read`] takes them.
+    ///
+    /// # Errors
+    /// QEMU refused or is gone.
+    pub fn dump(&self, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>), QmpError> {
         let number = self.dumps.fetch_add(1, Ordering::Relaxed);
         let file = |kind: &str| self.run_dir.join(format!(".screen-{number}.{kind}"));
         let (picture, memory) = (file("ppm"), file("text"));
-        let read = || {
-            let deadline = Deadline::after(MONITOR);
-            let text =
-                json!({"val": screen::TEXT_MEMORY_AT, "size": screen::TEXT_MEMORY, "filename": memory});
-            self.qmp.execute("pmemsave", text, deadline, cancel)?;
-            self.qmp.execute(
-                "screendump",
-                json!({"filename": picture, "format": "ppm"}),
-                deadline,
-                cancel,
-            )?;
-            let bytes = |path: &Path| std::fs::read(path).unwrap_or_default();
-            Ok(screen::read(&bytes(&picture), &bytes(&memory)))
-        };
-        let screen = read();
+        let deadline = Deadline::after(MONITOR);
+        let text = json!({"val": screen::TEXT_MEMORY_AT, "size": screen::TEXT_MEMORY, "filename": memory});
+        let shot = json!({"filename": picture, "format": "ppm"});
+        let dumped = self
+            .qmp
+            .execute("pmemsave", text, deadline, cancel)
+            .and_then(|_| self.qmp.execute("screendump", shot, deadline, cancel));
+        let bytes = |path: &Path| std::fs::read(path).unwrap_or_default();
+        let dumped = dumped.map(|_| (bytes(&picture), bytes(&memory)));
         for path in [&picture, &memory] {
             let _ = std::fs::remove_file(path);
         }
-        screen
+        dumped
     }
 
     /// Writes the screen to `path`, a PNG.
@@ -436,25 +523,6 @@ impl Vm {
         ask: impl FnOnce(&mut Agent) -> Result<T, AgentError>,
     ) -> Option<Result<T, AgentError>> {
         self.agent.as_ref().map(|agent| ask(&mut lock(agent)))
-    }
-
-    /// Lines that are new on a text screen go to the ladder.
-    fn look(&self, cancel: &Cancel) {
-        let mut last = lock(&self.last_screen);
-        let lines = match self.screen(cancel) {
-            Ok(Screen::Text(lines)) => lines,
-            Ok(_) => {
-                last.clear();
-                let _ = self.process.inbox.send(Message::NoText);
-                return;
-            }
-            Err(_) => return,
-        };
-        let fresh: Vec<_> = lines.iter().filter(|l| !l.is_empty() && !last.contains(l)).cloned().collect();
-        *last = lines;
-        if !fresh.is_empty() {
-            let _ = self.process.inbox.send(Message::ScreenLines(fresh));
-        }
     }
 
     /// Why QEMU stopped the processors; `None` if it runs or the ladder knows (power-off, panic).

@@ -3,7 +3,7 @@
 use qemu::ladder::Outcome;
 use qemu::{
     Accel, AccelChoice, Base, Cancel, Deadline, Drive, Expect, Generation, Host, Machine, Paths, RunResult,
-    Screen, Stopped, Vm, boot_sector, create_child, sweep,
+    Shown, Stopped, Vm, boot_sector, create_child, sweep,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -64,8 +64,9 @@ fn a_blank_disk_has_its_own_cause_under_bios() {
     let host = tcg();
     let mut vm = start(&host, dir.path(), &machine(&host, dir.path(), Generation::Gen1, &[]));
     assert_stopped(&vm, dir.path(), &["bios-not-bootable-disk"]);
-    let Screen::Text(lines) = vm.screen(&Cancel::new()).unwrap() else { panic!("not a text screen") };
-    assert!(lines.iter().any(|l| l.contains("No bootable device")), "{lines:#?}");
+    let screen = vm.screen(&Cancel::new()).unwrap();
+    assert_eq!(screen.shows("No bootable device"), Shown::Yes, "{screen}");
+    assert_eq!(screen.shows("No bootable devise"), Shown::No, "{screen}");
     vm.screenshot(&dir.path().join("screen.png"), &Cancel::new()).unwrap();
     assert!(std::fs::read(dir.path().join("screen.png")).unwrap().starts_with(b"\x89PNG"));
     assert_eq!(vm.stop(Deadline::after(Duration::from_millis(300)), &Cancel::new()), Stopped::Pulled);

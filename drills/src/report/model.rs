@@ -485,9 +485,8 @@ impl Model {
             }
             Kind::Screen { machine, text, artifact } => {
                 let Some(place) = self.last_boot_mut(machine) else { return false };
-                if text.is_some() {
-                    place.screen_text.clone_from(text);
-                }
+                // Of the newest screen only: an older text beside a newer picture would be a lie.
+                place.screen_text.clone_from(text);
                 if artifact.is_some() {
                     place.screen.clone_from(artifact);
                 }

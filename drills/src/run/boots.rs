@@ -9,10 +9,7 @@ use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::Server;
 use crate::verdict;
 use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
-use qemu::{
-    Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Screen, Stopped,
-    Verdict, Vm,
-};
+use qemu::{Accel, Base, Deadline, Drive, Expect, Generation, Observation, RunResult, Stopped, Verdict, Vm};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -63,7 +60,7 @@ impl Boot {
         }
     }
 
-    fn vm(&self) -> std::sync::RwLockReadGuard<'_, Vm> {
+    pub(super) fn vm(&self) -> std::sync::RwLockReadGuard<'_, Vm> {
         self.vm.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -224,12 +221,12 @@ impl Run {
 
     fn observer(&self, machine: &Machine, boot: u32, path: &EventPath, tag: &str) -> qemu::Observer {
         let (recorder, path, name) = (self.recorder.clone(), path.clone(), machine.name.clone());
-        let console = event::ArtifactName::new(format!("{tag}/console.log")).ok();
+        let (tag, console) = (tag.to_owned(), event::ArtifactName::new(format!("{tag}/console.log")).ok());
         let mut climb = Climb { ladder: Ladder::default(), told: Vec::new(), resets: 0 };
         let (mut told_len, mut told_at) = (0u64, None::<Instant>);
         Box::new(move |seen: &Observation| {
             climb.ladder.observe(seen);
-            let news = climb.news(&name, boot, seen);
+            let mut news = climb.news(&name, boot, seen);
             let due = !news.is_empty() || told_at.is_none_or(|at| at.elapsed() >= CONSOLE_EVERY);
             if let Some(artifact) = console.as_ref().filter(|_| due) {
                 let file = recorder.run_dir().join(artifact.as_str());
@@ -244,6 +241,7 @@ impl Run {
                     recorder.emit(&path, Kind::Console { machine: name.clone(), at: new });
                 }
             }
+            news.extend(super::screens::kept(&recorder, &name, &tag, seen));
             for kind in news {
                 recorder.emit(&path, kind);
             }
@@ -316,22 +314,6 @@ impl Run {
         }
     }
 
-    fn keep_screen(&self, action: &Action, boot: &Boot) {
-        let name = format!("{}-{}.png", boot.name, boot.number);
-        let path = self.recorder.run_dir().join(&name);
-        let shot = boot.vm().screenshot(&path, &Cancel::new()).is_ok();
-        let len = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
-        let artifact = event::ArtifactName::new(name).ok().filter(|_| shot);
-        let artifact = artifact.map(|artifact| Pointer { artifact, offset: 0, len });
-        let text = match boot.vm().screen(&Cancel::new()) {
-            Ok(Screen::Text(lines)) => Some(lines.join("\n")),
-            _ => None,
-        };
-        if artifact.is_some() || text.is_some() {
-            self.recorder.emit(&action.path, Kind::Screen { machine: boot.name.clone(), text, artifact });
-        }
-    }
-
     pub(crate) fn run_in_guest(
         &self,
         vm: VmId,
@@ -399,6 +381,10 @@ impl Run {
     ) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
         let verdict = boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel);
+        // A control ends well when the guest fails: what it showed then is its evidence too.
+        if !verdict.is_ready() && !self.cancel.is_cancelled() {
+            self.keep_screen(action, &boot);
+        }
         let wanted = super::fault::causes_of(cause);
         let found = match &verdict.outcome {
             ladder::Outcome::Ready { .. } => Err(VerbError::new(

@@ -18,6 +18,7 @@ mod home;
 mod lab;
 mod machines;
 mod preflight;
+mod screens;
 mod stage;
 mod sweep;
 

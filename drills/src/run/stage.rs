@@ -101,6 +101,27 @@ impl Stage for Run {
         self.act("check_text", Some(&name), format!("“{text}”"), Some(pos), |_| self.text_seen(vm, text))
     }
 
+    fn screen(&self, vm: VmId, pos: Pos) -> Done<String> {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("screen", Some(&name), String::new(), Some(pos), |_| self.screen_of(vm))
+    }
+
+    fn wait_screen(&self, vm: VmId, text: &str, within: Duration, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        let args = format!("“{text}”, within {} s", within.as_secs());
+        self.act("wait_screen", Some(&name), args, Some(pos), |a| self.await_screen(a, vm, text, within))?;
+        self.proved(format!("the screen of {name} shows “{text}”"));
+        Ok(())
+    }
+
+    fn assert_screen(&self, vm: VmId, text: &str, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        let args = format!("“{text}”");
+        self.act("assert_screen", Some(&name), args, Some(pos), |a| self.judge_screen(a, vm, text))?;
+        self.proved(format!("the screen of {name} shows “{text}”"));
+        Ok(())
+    }
+
     fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
         let name = self.boot_of(vm)?.name.clone();
         let verb = if policy == ExitPolicy::Any { "check_run" } else { "run" };

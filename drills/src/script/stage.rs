@@ -208,7 +208,7 @@ pub trait Stage: Send + Sync {
     /// When the guest is not ready in time, or can never be.
     fn wait_ready(&self, vm: VmId, within: Duration, pos: Pos) -> Done;
 
-    /// `vm.wait_text(text, deadline)`: on the console or the text screen, from where the last wait ended.
+    /// `vm.wait_text(text, deadline)`: on the console or the screen, from where the last wait ended.
     ///
     /// # Errors
     /// When it does not appear in time.
@@ -219,6 +219,24 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// When the guest cannot be seen at all.
     fn check_text(&self, vm: VmId, text: &str, pos: Pos) -> Done<bool>;
+
+    /// `vm.screen()`: the text of the screen as it is now, or what it is when it cannot be read.
+    ///
+    /// # Errors
+    /// When QEMU does not give it.
+    fn screen(&self, vm: VmId, pos: Pos) -> Done<String>;
+
+    /// `vm.wait_screen(text, deadline)`: until the text stands on the screen.
+    ///
+    /// # Errors
+    /// When it does not in time, or it cannot be told.
+    fn wait_screen(&self, vm: VmId, text: &str, within: Duration, pos: Pos) -> Done;
+
+    /// `vm.assert_screen(text)`: the text stands on the screen now.
+    ///
+    /// # Errors
+    /// When it does not, or it cannot be told.
+    fn assert_screen(&self, vm: VmId, text: &str, pos: Pos) -> Done;
 
     /// `vm.run(command)` and `vm.check_run(command)`: a shell command in the guest.
     ///

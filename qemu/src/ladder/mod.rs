@@ -75,6 +75,13 @@ pub enum Seen {
     Partial(String),
     /// The screen can no longer be read as text: a graphics mode, or unknown.
     NoText,
+    /// The screen changed and stands still: a picture of it was kept.
+    Shot {
+        /// A PNG in the start's own folder.
+        file: String,
+        /// The rows it shows, as far as they can be read.
+        text: Option<String>,
+    },
     /// The guest reset itself.
     Reset,
     /// The guest powered off.
@@ -210,6 +217,7 @@ impl Ladder {
             }
             Seen::Partial(line) => self.line(&evidence(line), true),
             Seen::NoText => self.current().text_screen = false,
+            Seen::Shot { .. } => {}
             Seen::Reset => {
                 self.resets += 1;
                 self.progress_ms = *at_ms;
@@ -309,6 +317,10 @@ impl Ladder {
     fn trouble(&mut self, cause: Cause, evidence: Evidence) {
         if cause.id.starts_with("uefi-setup") && self.last().and_then(Attempt::highest) > Some(Rung::Firmware)
         {
+            return;
+        }
+        // What stands on a screen may be older than what came by wire: a rung above it was reached, so it was overcome.
+        if evidence.source == Source::Screen && self.last().and_then(Attempt::highest) > Some(cause.at) {
             return;
         }
         self.reach_at_least(cause.at, &evidence);

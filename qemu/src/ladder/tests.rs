@@ -44,6 +44,14 @@ const UEFI: &str =
 const LINUX: &str = "S [    0.000000] Linux version 6.1.0-18-amd64 (debian-kernel@lists.debian.org)";
 
 #[test]
+fn what_still_stands_on_a_screen_was_overcome_when_a_higher_rung_was_seen() {
+    let failed = "BdsDxe: failed to load Boot0001 \"UEFI\" from PciRoot(0x0): Not Found";
+    let screen = format!("V {failed}");
+    check(&[&screen], "Firmware uefi-not-found");
+    check(&[UEFI, LINUX, &screen], "Kernel no-progress");
+}
+
+#[test]
 fn each_way_to_stop_has_its_own_name() {
     check(&[], "broken");
     check(

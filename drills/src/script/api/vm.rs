@@ -31,7 +31,7 @@ pub static VERBS: &[Verb] = &[
         params: &[Param::must("text", Ty::Text), Param::must("within", Ty::Duration)],
         returns: Ty::Vm,
         proves: true,
-        doc: "Waits for this text on the console or the text screen, from where the last wait ended; fails the drill at the deadline.",
+        doc: "Waits for this text on the console or the screen, from where the last wait ended; fails the drill at the deadline.",
         example: "vm.wait_text(\"login:\", 2.minutes);",
         register: |e, _| {
             e.register_fn("wait_text", |c: Ctx<'_>, vm: &mut Vm, text: ImmutableString, within: Span| {
@@ -51,6 +51,50 @@ pub static VERBS: &[Verb] = &[
         register: |e, _| {
             e.register_fn("check_text", |c: Ctx<'_>, vm: &mut Vm, text: ImmutableString| {
                 done(&c, vm.stage.check_text(vm.id, &text, place(&c)))
+            });
+        },
+    },
+    Verb {
+        form: Form::Method(Ty::Vm),
+        name: "screen",
+        params: &[],
+        returns: Ty::Text,
+        proves: false,
+        doc: "The text that stands on the screen now, a line a row; \u{fffd} stands for a cell that cannot be read. Of a picture without text in \
+              a known font it says in brackets what it is.",
+        example: "print(vm.screen());",
+        register: |e, _| {
+            e.register_fn("screen", |c: Ctx<'_>, vm: &mut Vm| done(&c, vm.stage.screen(vm.id, place(&c))));
+        },
+    },
+    Verb {
+        form: Form::Method(Ty::Vm),
+        name: "wait_screen",
+        params: &[Param::must("text", Ty::Text), Param::must("within", Ty::Duration)],
+        returns: Ty::Vm,
+        proves: true,
+        doc: "Waits until this text stands on the screen; fails the drill at the deadline. A screen that cannot be read there is not performed, \
+              never failed.",
+        example: "vm.wait_screen(\"GNU GRUB\", 1.minutes);",
+        register: |e, _| {
+            e.register_fn("wait_screen", |c: Ctx<'_>, vm: &mut Vm, text: ImmutableString, within: Span| {
+                let seen = vm.stage.wait_screen(vm.id, &text, within.0, place(&c));
+                same(&c, vm, seen)
+            });
+        },
+    },
+    Verb {
+        form: Form::Method(Ty::Vm),
+        name: "assert_screen",
+        params: &[Param::must("text", Ty::Text)],
+        returns: Ty::Vm,
+        proves: true,
+        doc: "This text stands on the screen now, or the drill fails. A screen that cannot be read there is not performed, never failed.",
+        example: "vm.assert_screen(\"login:\");",
+        register: |e, _| {
+            e.register_fn("assert_screen", |c: Ctx<'_>, vm: &mut Vm, text: ImmutableString| {
+                let seen = vm.stage.assert_screen(vm.id, &text, place(&c));
+                same(&c, vm, seen)
             });
         },
     },

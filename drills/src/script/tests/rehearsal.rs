@@ -92,6 +92,16 @@ impl Stage for Rehearsal {
         self.say("check_text", format!("{vm:?} {text:?}"), Some(pos))?;
         Ok(false)
     }
+    fn screen(&self, vm: VmId, pos: Pos) -> Done<String> {
+        self.say("screen", format!("{vm:?}"), Some(pos))?;
+        Ok("Shell>".to_owned())
+    }
+    fn wait_screen(&self, vm: VmId, text: &str, within: Duration, pos: Pos) -> Done {
+        self.say("wait_screen", format!("{vm:?} {text:?} {within:?}"), Some(pos))
+    }
+    fn assert_screen(&self, vm: VmId, text: &str, pos: Pos) -> Done {
+        self.say("assert_screen", format!("{vm:?} {text:?}"), Some(pos))
+    }
     fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
         self.say("run", format!("{vm:?} {command:?} {policy:?}"), Some(pos))?;
         Ok(RunOutput { exit: 0, output: "6.1.0\n".to_owned() })

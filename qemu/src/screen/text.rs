@@ -1,10 +1,11 @@
-//! What the screen shows: text read exactly, or graphics, or unknown; never a guess.
+//! Text mode: 80 × 25 characters of 9 × 16 pixels.
 //!
-//! In VGA text mode the characters lie in memory at 0xB8000, and Linux scrolls by moving the place the display starts
-//! at, which QEMU does not tell. So every window of 25 rows is compared with QEMU's picture: where the same character
-//! is always the same picture and another character another one, the window is the visible one.
+//! The characters lie in memory at 0xB8000, and Linux scrolls by moving the place the display starts at, which QEMU does
+//! not tell. So every window of 25 rows is compared with QEMU's picture: where the same character is always the same
+//! picture and another character another one, the window is the visible one.
 
-use serde::Serialize;
+use super::picture::Picture;
+use super::{Screen, Text, UNREAD};
 use std::collections::HashMap;
 
 /// Text columns.
@@ -15,44 +16,16 @@ pub const ROWS: usize = 25;
 pub const TEXT_MEMORY: usize = 32 * 1024;
 /// The guest-physical address of the text memory.
 pub const TEXT_MEMORY_AT: u64 = 0xB8000;
+/// Pixels of a picture in this mode.
+pub(super) const SIZE: (usize, usize) = (COLUMNS * CELL_WIDTH, ROWS * CELL_HEIGHT);
 const CELL_WIDTH: usize = 9;
 const CELL_HEIGHT: usize = 16;
 /// Cells that may contradict: the cursor, drawn over at most one.
 const TOLERATED: usize = 1;
-/// The largest picture that is read.
-const MAX_SIDE: usize = 8192;
 
-/// What the screen shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Screen {
-    /// Text mode: 25 lines, blanks at their ends removed.
-    Text(Vec<String>),
-    /// A graphics mode.
-    Graphics {
-        /// Pixels.
-        width: usize,
-        /// Pixels.
-        height: usize,
-    },
-    /// It cannot be said what is shown.
-    Unknown,
-}
-
-/// A picture as QEMU's `screendump` writes it by default: PPM, `P6`, 8 bits a colour.
-struct Picture<'a> {
-    width: usize,
-    height: usize,
-    pixels: &'a [u8],
-}
-
-/// Reads the screen from QEMU's picture (PPM) and the text memory.
-pub fn read(ppm: &[u8], memory: &[u8]) -> Screen {
-    let Some(picture) = parse_ppm(ppm) else { return Screen::Unknown };
-    if (picture.width, picture.height) != (COLUMNS * CELL_WIDTH, ROWS * CELL_HEIGHT) {
-        return Screen::Graphics { width: picture.width, height: picture.height };
-    }
-    let Some(cells) = (0..ROWS * COLUMNS).map(|n| cell(&picture, n)).collect::<Option<Vec<_>>>() else {
+/// Reads the picture of a text mode by the text memory.
+pub(super) fn read(picture: &Picture<'_>, memory: &[u8]) -> Screen {
+    let Some(cells) = (0..ROWS * COLUMNS).map(|n| cell(picture, n)).collect::<Option<Vec<_>>>() else {
         return Screen::Unknown;
     };
     let mut found: Option<Vec<String>> = None;
@@ -67,22 +40,7 @@ pub fn read(ppm: &[u8], memory: &[u8]) -> Screen {
             _ => found = Some(text),
         }
     }
-    found.map_or(Screen::Unknown, Screen::Text)
-}
-
-fn parse_ppm(bytes: &[u8]) -> Option<Picture<'_>> {
-    let mut rest = bytes.strip_prefix(b"P6")?;
-    let mut number = || {
-        rest = rest.trim_ascii_start();
-        let end = rest.iter().position(|b| !b.is_ascii_digit())?;
-        let (digits, tail) = rest.split_at_checked(end)?;
-        rest = tail;
-        std::str::from_utf8(digits).ok()?.parse::<usize>().ok()
-    };
-    let (width, height, depth) = (number()?, number()?, number()?);
-    let pixels = rest.get(1..)?;
-    let fits = width <= MAX_SIDE && height <= MAX_SIDE && depth == 255 && pixels.len() == width * height * 3;
-    fits.then_some(Picture { width, height, pixels })
+    found.map_or(Screen::Unknown, |rows| Screen::Text(Text { rows, columns: COLUMNS }))
 }
 
 /// The shape in a cell: one bit a pixel, set where it differs from the cell's top left one.
@@ -90,10 +48,7 @@ type Shape = [u16; CELL_HEIGHT];
 
 fn cell(picture: &Picture<'_>, index: usize) -> Option<Shape> {
     let (left, top) = (index % COLUMNS * CELL_WIDTH, index / COLUMNS * CELL_HEIGHT);
-    let pixel = |x: usize, y: usize| {
-        let at = (y * picture.width + x) * 3;
-        picture.pixels.get(at..at + 3)
-    };
+    let pixel = |x, y| picture.run(x, y, 1);
     let ground = pixel(left, top)?;
     let mut shape = Shape::default();
     for (y, row) in shape.iter_mut().enumerate() {
@@ -152,7 +107,7 @@ fn text(window: &[(u8, u8)]) -> Vec<String> {
                     _ if is_blank(entry) => ' ',
                     printable @ 0x21..=0x7e => char::from(printable),
                     // A character outside ASCII is shown as one; which one depends on the font.
-                    _ => '\u{fffd}',
+                    _ => UNREAD,
                 })
                 .collect();
             line.trim_end().to_owned()
@@ -162,7 +117,11 @@ fn text(window: &[(u8, u8)]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CELL_HEIGHT, CELL_WIDTH, COLUMNS, ROWS, Screen, TEXT_MEMORY, read};
+    use super::{CELL_HEIGHT, CELL_WIDTH, COLUMNS, Picture, ROWS, Screen, TEXT_MEMORY};
+
+    fn read(ppm: &[u8], memory: &[u8]) -> Screen {
+        super::read(&Picture::parse(ppm).unwrap(), memory)
+    }
 
     fn memory(rows: &[(usize, &str)]) -> Vec<u8> {
         let mut memory: Vec<u8> = [b' ', 7].repeat(TEXT_MEMORY / 2);
@@ -192,29 +151,21 @@ mod tests {
     #[test]
     fn the_visible_window_is_found_after_scrolling() {
         let memory = memory(&[(0, "gone"), (30, "No bootable device."), (31, "tail")]);
-        let Screen::Text(lines) = read(&draw(&[(3, "No bootable device."), (4, "tail")]), &memory) else {
+        let Screen::Text(text) = read(&draw(&[(3, "No bootable device."), (4, "tail")]), &memory) else {
             panic!("not text")
         };
-        assert_eq!(lines[3], "No bootable device.");
-        assert_eq!(lines[4], "tail");
+        assert_eq!(text.rows[3], "No bootable device.");
+        assert_eq!(text.rows[4], "tail");
     }
 
     #[test]
     fn a_picture_that_no_window_explains_is_unknown() {
         assert_eq!(read(&draw(&[(0, "what is this")]), &memory(&[(0, "stale text here")])), Screen::Unknown);
-        assert_eq!(read(b"P6\n9 9\n255\n", &[]), Screen::Unknown);
-        assert_eq!(read(b"", &[]), Screen::Unknown);
     }
 
     #[test]
     fn two_windows_that_look_alike_are_unknown() {
         // "ab" and "cd" differ only in which characters they are: the picture cannot tell.
         assert_eq!(read(&draw(&[(0, "ab")]), &memory(&[(0, "ab"), (100, "cd")])), Screen::Unknown);
-    }
-
-    #[test]
-    fn another_size_is_graphics() {
-        let picture = [b"P6\n2 1\n255\n".as_slice(), &[0; 6]].concat();
-        assert_eq!(read(&picture, &memory(&[])), Screen::Graphics { width: 2, height: 1 });
     }
 }
