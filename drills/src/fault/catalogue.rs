@@ -137,14 +137,14 @@ pub const FAULTS: &[Fault] = &[
         ("core-truncated", "GRUB's core loses all but its first sectors"),
         BootCode,
         GEN1,
-        (Rung::Loader, &["grub-core-silent"]),
+        (Rung::Loader, &["grub-core-silent", "reset-loop"]),
         code::short_core,
     ),
     silent(
         ("core-overwritten", "the middle half of GRUB's core is text"),
         BootCode,
         GEN1,
-        (Rung::Loader, &["grub-core-silent"]),
+        (Rung::Loader, &["grub-core-silent", "reset-loop"]),
         code::spoilt_core,
     ),
     boot(
@@ -180,7 +180,7 @@ pub const FAULTS: &[Fault] = &[
         ("loader-not-a-program", "BOOTX64.EFI is blanks"),
         Loader,
         GEN2,
-        (Rung::Firmware, &["uefi-failed-load"]),
+        (Rung::Firmware, &["uefi-failed-load", "uefi-not-found"]),
         loader::no_program,
     ),
     boot(
@@ -212,7 +212,7 @@ pub const FAULTS: &[Fault] = &[
         ("grub-cfg-missing", "the real grub.cfg is renamed"),
         Configuration,
         BOTH,
-        (Rung::Loader, &["grub-no-file"]),
+        (Rung::Loader, &["grub-no-file", "grub-prompt"]),
         files::no_menu,
     ),
     boot(
@@ -252,11 +252,11 @@ pub const FAULTS: &[Fault] = &[
         files::no_kernel,
     ),
     boot(
-        ("kernel-truncated", "the kernel is cut to its first half"),
+        ("kernel-empty", "the kernel's file has no byte left"),
         Kernel,
         BOTH,
         (Rung::Loader, &["grub-premature-end"]),
-        files::short_kernel,
+        files::empty_kernel,
     ),
     boot(
         ("kernel-not-a-kernel", "the kernel's beginning is zeroed"),

@@ -99,12 +99,12 @@ impl Ext {
         Ok(difference(entry.block_at, &block, &new).into_iter().collect())
     }
 
-    /// Half the length of the file at the end of `path`.
-    pub(super) fn halve(&self, path: &str) -> Result<Vec<Write>, Misfit> {
+    /// The length of the file at the end of `path` divided by `parts`; 0 makes it empty.
+    pub(super) fn cut(&self, path: &str, parts: u32) -> Result<Vec<Write>, Misfit> {
         let inode = self.inode_of(path)?;
         let mut new = inode.bytes.clone();
-        let half = u32_at(&new, 4)? / 2;
-        put(&mut new, 4, &half.to_le_bytes())?;
+        let part = u32_at(&new, 4)?.checked_div(parts).unwrap_or(0);
+        put(&mut new, 4, &part.to_le_bytes())?;
         self.seal_inode(inode.number, &mut new)?;
         Ok(difference(inode.at, &inode.bytes, &new).into_iter().collect())
     }

@@ -41,8 +41,9 @@ pub(super) fn no_kernel(ground: &Ground) -> Result<Vec<Write>, Misfit> {
     ground.remove(&ground.kernel()?)
 }
 
-pub(super) fn short_kernel(ground: &Ground) -> Result<Vec<Write>, Misfit> {
-    ground.halve(&ground.kernel()?)
+/// As a power cut leaves a file that was being replaced.
+pub(super) fn empty_kernel(ground: &Ground) -> Result<Vec<Write>, Misfit> {
+    ground.cut(&ground.kernel()?, 0)
 }
 
 /// The file of the kernel is something else.
@@ -65,7 +66,7 @@ pub(super) fn no_initrd(ground: &Ground) -> Result<Vec<Write>, Misfit> {
 }
 
 pub(super) fn short_initrd(ground: &Ground) -> Result<Vec<Write>, Misfit> {
-    ground.halve(&ground.initrd()?)
+    ground.cut(&ground.initrd()?, 2)
 }
 
 /// The archive does not unpack from its second half on.

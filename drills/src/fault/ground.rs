@@ -18,6 +18,9 @@ pub(crate) struct Ground {
     trace: Arc<Trace>,
 }
 
+/// Offset and length in bytes of each read, in order.
+type Reads = Vec<(u64, usize)>;
+
 /// A file: its file system, and its path there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct At {
@@ -112,19 +115,29 @@ impl Ground {
 
     /// Give the file other bytes, on FAT of any length, elsewhere of the same.
     pub(super) fn rewrite(&self, at: &At, change: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<Write>, Misfit> {
-        let volume = self.writable(&at.place)?;
-        self.trace.take();
-        let old = volume.read(&at.path, READ_LIMIT)?;
-        let reads = self.trace.take();
+        let (kind, old, reads) = self.read_afresh(at)?;
         let mut new = old.clone();
         change(&mut new);
         if new == old {
             return Err(Misfit::new(format!("nothing to change was found in {}", at.path)));
         }
-        if volume.kind() == FsKind::Fat {
+        if kind == FsKind::Fat {
             return self.on_fat(at, FatEdit::Put { path: at.path.clone(), bytes: new });
         }
         blocks::overwrite(self.disk.as_ref(), &at.path, &reads, &old, &new)
+    }
+
+    /// The whole file, and where the disk was read for it: through a reader of its own, because one that was used before remembers blocks.
+    fn read_afresh(&self, at: &At) -> Result<(FsKind, Vec<u8>, Reads), Misfit> {
+        let kind = self.writable(&at.place)?.kind();
+        let (start, slice) = self.partition(&at.place)?;
+        let trace: DiskRef = self.trace.clone();
+        let volume = engine::volume::open(
+            &(Arc::new(Slice::new(trace, ByteOffset(start), slice.geometry().len)?) as DiskRef),
+        )?;
+        self.trace.take();
+        let bytes = volume.read(&at.path, READ_LIMIT)?;
+        Ok((kind, bytes, self.trace.take()))
     }
 
     /// Take the file's name away.
@@ -135,12 +148,13 @@ impl Ground {
         self.on_ext(at, |ext| ext.hide(&at.path))
     }
 
-    /// Cut the file to its first half.
-    pub(super) fn halve(&self, at: &At) -> Result<Vec<Write>, Misfit> {
+    /// Leave the first `1 / parts` of the file; nothing of it when `parts` is 0.
+    pub(super) fn cut(&self, at: &At, parts: u32) -> Result<Vec<Write>, Misfit> {
         if self.writable(&at.place)?.kind() == FsKind::Fat {
-            return self.rewrite(at, |bytes| bytes.truncate(bytes.len() / 2));
+            let part = |len: usize| usize::try_from(parts).ok().and_then(|p| len.checked_div(p)).unwrap_or(0);
+            return self.rewrite(at, |bytes| bytes.truncate(part(bytes.len())));
         }
-        self.on_ext(at, |ext| ext.halve(&at.path))
+        self.on_ext(at, |ext| ext.cut(&at.path, parts))
     }
 
     /// Take the right to execute the file from everybody.

@@ -16,7 +16,7 @@ pub(super) fn no_loader(ground: &Ground) -> Result<Vec<Write>, Misfit> {
 }
 
 pub(super) fn short_loader(ground: &Ground) -> Result<Vec<Write>, Misfit> {
-    ground.halve(&ground.on_esp(FIRST)?)
+    ground.cut(&ground.on_esp(FIRST)?, 2)
 }
 
 /// The file is there and as long as before, but no program.

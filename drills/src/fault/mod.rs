@@ -112,7 +112,7 @@ enum Plant {
 /// Why a fault does not fit a disk.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Misfit(pub(crate) String);
+pub struct Misfit(String);
 
 impl Misfit {
     fn new(why: impl Into<String>) -> Misfit {
@@ -167,7 +167,7 @@ impl Fault {
     ///
     /// # Errors
     /// [`Misfit`] when the disk does not have what the fault breaks.
-    pub(crate) fn writes(&self, disk: &DiskRef) -> Result<Vec<Write>, Misfit> {
+    pub fn writes(&self, disk: &DiskRef) -> Result<Vec<Write>, Misfit> {
         let Plant::Disk(change) = self.plant else {
             return Err(Misfit::new(
                 "it is a fault of the file around a disk, not of the disk: drill selftest plants it in a small container",

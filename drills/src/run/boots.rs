@@ -317,7 +317,7 @@ impl Run {
         }
     }
 
-    fn keep_screen(&self, action: &Action, boot: &Boot) {
+    pub(crate) fn keep_screen(&self, action: &Action, boot: &Boot) {
         let name = format!("{}-{}.png", boot.name, boot.number);
         let path = self.recorder.run_dir().join(&name);
         let shot = boot.vm().screenshot(&path, &Cancel::new()).is_ok();

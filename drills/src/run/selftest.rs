@@ -4,6 +4,7 @@
 //! as it is: its writes are thrown away.
 
 use super::actions::Action;
+use super::boots::Boot;
 use super::machines::{Machine, Writes};
 use super::{Lab, Request, Run, RunError, Summary, perform};
 use crate::fault::{self, Area, Caught, Fault, Judgement, Specimen};
@@ -19,8 +20,12 @@ use std::time::{Duration, Instant};
 
 /// No call of a scenario stands behind these verbs.
 const NOWHERE: Pos = Pos { line: 0, col: 0 };
-/// How long a boot is watched whose mark is that nothing more comes; less when the user gives less.
-const SILENCE: Duration = Duration::from_secs(45);
+/// How long nothing may come before a boot that is caught is final: GRUB waits 10 s for a key after an error, and then goes on.
+const QUIET: Duration = Duration::from_secs(15);
+/// The same where the silence itself is the mark.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a boot.
+const SLICE: Duration = Duration::from_secs(5);
 
 /// What to test with.
 pub struct Plan {
@@ -144,7 +149,7 @@ impl Bench<'_> {
                 self.run.act("wait_ready", Some(&self.run.name_of(from)), String::new(), None, |action| {
                     let disk = self.run.machine_of(from)?.now()?;
                     let id = self.run.altered_machine(&self.run.machine_of(from)?, disk, "clean")?;
-                    let verdict = self.boot(action, id, secure_boot, self.plan.within)?;
+                    let verdict = self.boot(action, id, None, secure_boot)?;
                     let judged = fault::judge("", &verdict);
                     let Some((judgement, found)) = judged else { return Err(no_answer(&verdict)) };
                     let standing = match judgement {
@@ -181,7 +186,7 @@ impl Bench<'_> {
 
     /// Plant it, boot, compare.
     fn booted(&mut self, machines: &Machines, fault: &'static Fault, generation: Generation) -> Done {
-        let Caught::Boot { secure_boot, silent, .. } = fault.caught else { return Ok(()) };
+        let Caught::Boot { secure_boot, .. } = fault.caught else { return Ok(()) };
         self.run.heading(&format!("{} ({}): {}", fault.name, number(generation), fault.what));
         let row = Row::of(fault, generation_number(generation));
         let planted = machines.of(generation).and_then(|from| {
@@ -193,11 +198,10 @@ impl Bench<'_> {
             Ok(found) => found,
             Err(why) => return self.misfit(row, &why),
         };
-        let within = if silent { self.plan.within.min(SILENCE) } else { self.plan.within };
         let seen = RefCell::new(row.clone().standing(Standing::NoAnswer));
         let ended = self.run.act("expect_failure_of", Some(&from.name), fault.name.into(), None, |action| {
             let id = self.run.altered_machine(&from, disk, fault.name)?;
-            let verdict = self.boot(action, id, secure_boot, within)?;
+            let verdict = self.boot(action, id, Some(fault), secure_boot)?;
             let judged = fault::judge(fault.name, &verdict);
             let Some((judgement, found)) = judged else { return Err(no_answer(&verdict)) };
             let standing = match judgement {
@@ -262,9 +266,10 @@ impl Bench<'_> {
         &self,
         action: &Action,
         id: MachineId,
+        fault: Option<&'static Fault>,
         secure_boot: bool,
-        within: Duration,
     ) -> Done<qemu::Verdict> {
+        let within = self.plan.within;
         let machine = self.run.machine_of(id)?;
         let options = StartOptions {
             secure_boot: Some(secure_boot),
@@ -273,10 +278,39 @@ impl Bench<'_> {
         };
         let (vm, _) = self.run.start_machine(action, id, &options)?;
         let boot = self.run.boot_of(vm)?;
-        let verdict = self.run.verdict_of(&boot, within);
+        let verdict = self.watch(&boot, fault, within);
+        if !verdict.is_ready() && !self.run.cancel.is_cancelled() {
+            self.run.keep_screen(action, &boot);
+        }
         boot.kill();
         drop_child(&machine);
         Ok(verdict)
+    }
+
+    /// Wait until the ladder decides, or until the boot is caught and nothing more has come for a while: a guest that has said why it stops and
+    /// then waits for somebody is not waited for to the end.
+    fn watch(&self, boot: &Boot, fault: Option<&'static Fault>, within: Duration) -> qemu::Verdict {
+        let began = Instant::now();
+        let quiet = match fault.map(|f| f.caught) {
+            Some(Caught::Boot { silent: true, .. }) => SILENCE,
+            _ => QUIET,
+        };
+        loop {
+            let left = within.saturating_sub(began.elapsed());
+            let (slice, asked) = (left.min(SLICE), Instant::now());
+            let verdict = self.run.verdict_of(boot, slice);
+            // Who answers before the time is over has decided.
+            if slice == left || asked.elapsed() < slice {
+                return verdict;
+            }
+            let caught = fault.and_then(|f| fault::judge(f.name, &verdict));
+            let last = verdict.attempts.last().and_then(|a| a.lines().last()).map_or(0, |l| l.at_ms);
+            let still =
+                verdict.took_ms.saturating_sub(last) >= u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
+            if still && caught.is_some_and(|(judgement, _)| judgement == Judgement::Caught) {
+                return verdict;
+            }
+        }
     }
 
     fn misfit(&mut self, row: Row, why: &str) -> Done {

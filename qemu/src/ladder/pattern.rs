@@ -170,7 +170,7 @@ pub const PATTERNS: &[Pattern] = &[
         Both("BdsDxe: failed to load", "Not Found"),
         TEXT,
         (Firmware, 3),
-        "a boot option names a loader that is not on the disk",
+        "the firmware found nothing on the disk that it could start",
         "\\EFI\\BOOT\\BOOTX64.EFI on the EFI system partition",
     ),
     trouble(
