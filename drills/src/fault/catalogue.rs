@@ -133,18 +133,18 @@ pub const FAULTS: &[Fault] = &[
         (Rung::Loader, &["grub-boot-read"]),
         code::lost_core,
     ),
-    silent(
+    boot(
         ("core-truncated", "GRUB's core loses all but its first sectors"),
         BootCode,
         GEN1,
-        (Rung::Loader, &["grub-core-silent", "reset-loop"]),
+        (Rung::Loader, &["reset-loop"]),
         code::short_core,
     ),
-    silent(
+    boot(
         ("core-overwritten", "the middle half of GRUB's core is text"),
         BootCode,
         GEN1,
-        (Rung::Loader, &["grub-core-silent", "reset-loop"]),
+        (Rung::Loader, &["grub-aborted", "reset-loop"]),
         code::spoilt_core,
     ),
     boot(

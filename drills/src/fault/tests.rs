@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Causes that are no row of the table: what the ladder concludes from silence, resets and the like.
-const CONCLUDED: &[&str] = &["boot-code-silent", "grub-core-silent", "reset-loop", "unseen"];
+const CONCLUDED: &[&str] = &["boot-code-silent", "reset-loop", "unseen"];
 
 fn disk(bytes: &[u8]) -> DiskRef {
     let mut all = bytes.to_vec();

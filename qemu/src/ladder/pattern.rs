@@ -245,6 +245,14 @@ pub const PATTERNS: &[Pattern] = &[
         "GRUB's boot code could not read its core from the disk",
         "the sectors between the partition table and the first partition, and the place that LBA 0 names",
     ),
+    end(
+        "grub-aborted",
+        Has("Aborted. Press any key to exit."),
+        TEXT,
+        (Loader, 3),
+        "GRUB gave itself up: its core is damaged",
+        "GRUB's core on the disk, and GRUB's message before this line",
+    ),
     trouble(
         "grub-shim-lock",
         Has("error: bad shim signature"),

@@ -91,6 +91,18 @@ fn each_way_to_stop_has_its_own_name() {
     check(&silent, "Loader boot-code-silent");
     check(&[&silent[..], &["GRAPHICS"]].concat(), "unseen");
     check(&[&silent[..], &["V GRUB loading."]].concat(), "unseen");
+    // Recorded with faults planted in tiny-gen2.
+    check(&[BIOS, "D Booting from 0000:7c00", "V GRUB Read Error"], "Loader grub-boot-read");
+    check(
+        &[BIOS, "V Welcome to GRUB!", "V incompatible license", "V Aborted. Press any key to exit."],
+        "Loader grub-aborted",
+    );
+    check(
+        &["S BdsDxe: failed to load Boot0001 \"UEFI QEMU\" from PciRoot(0x0)/Pci(0x3,0x0): Unsupported"],
+        "Firmware uefi-failed-load",
+    );
+    check(&[UEFI, "S Failed to open \\EFI\\BOOT\\grubx64.efi - Not Found"], "Loader shim-not-found");
+    check(&[UEFI, "S error: syntax error."], "Loader grub-syntax");
     check(&[UEFI, LINUX], "Kernel no-progress");
     check(
         &[

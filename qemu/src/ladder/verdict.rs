@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
     /// Stable name: the row of [`PATTERNS`](super::PATTERNS), or `power-off`, `reset-loop`, `no-progress`, `boot-code-silent`,
-    /// `grub-core-silent`, `guest-panicked`.
+    /// `guest-panicked`.
     pub id: String,
     /// In a reader's words.
     pub text: String,
@@ -175,14 +175,6 @@ impl Ladder {
             let why = Cause::made("boot-code-silent", text, next, at);
             return Outcome::Stopped { at, why, evidence: Some(evidence.clone()) };
         }
-        if at == Rung::Loader
-            && let Some(evidence) = core_silent(attempt)
-        {
-            let text = "GRUB's boot code loaded its core, and the core showed nothing".to_owned();
-            let next = "GRUB's core in the sectors that LBA 0 names: is it whole?";
-            let why = Cause::made("grub-core-silent", text, next, at);
-            return Outcome::Stopped { at, why, evidence: Some(evidence.clone()) };
-        }
         if at == Rung::Loader {
             let hint = "the loader was started and nothing was seen after it: add console=ttyS0 to the kernel \
                         command line, or look at the screenshot";
@@ -205,14 +197,6 @@ fn silent(attempt: &Attempt) -> Option<&Evidence> {
     let heard = attempt.lines().any(|l| l.source == Source::Serial);
     let last = attempt.lines().filter(|l| l.source == Source::Screen).last()?;
     (attempt.text_screen && !heard && last.line.starts_with("Booting from ")).then_some(last)
-}
-
-/// The words of GRUB's boot code, if the screen still ends with them, and neither the core nor anything else came after.
-fn core_silent(attempt: &Attempt) -> Option<&Evidence> {
-    let heard = attempt.lines().any(|l| l.source == Source::Serial);
-    let last = attempt.lines().filter(|l| l.source == Source::Screen).last()?;
-    let own = last.line.trim() == "GRUB" || last.line.starts_with("GRUB loading");
-    (attempt.text_screen && !heard && own).then_some(last)
 }
 
 /// The cause that explains the others: the heaviest, of equals the first.
