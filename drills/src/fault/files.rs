@@ -92,12 +92,12 @@ pub(super) fn no_console(ground: &Ground) -> Result<Vec<Write>, Misfit> {
     if !ground.entry()?.has_serial_console() {
         return Err(Misfit::new("its command line has no console=ttyS0"));
     }
-    let mut writes = rewrite_options(ground, "console=ttyS0", "console=ttyS9")?;
+    let mut writes = rewrite_options(ground, "console=ttyS0", "console=ttyS3")?;
     for path in ["/etc/inittab", "/etc/init.d/rcS", "/etc/securetty"] {
         let at = ground.on_root(path)?;
         let names = ground.read(&at).is_ok_and(|text| text.windows(5).any(|w| w == b"ttyS0"));
         if names {
-            writes.extend(ground.rewrite(&at, |bytes| replace(bytes, b"ttyS0", b"ttyS9"))?);
+            writes.extend(ground.rewrite(&at, |bytes| replace(bytes, b"ttyS0", b"ttyS3"))?);
         }
     }
     Ok(writes)

@@ -479,7 +479,7 @@ pub const PATTERNS: &[Pattern] = &[
     ),
     trouble(
         "root-journal",
-        Both("EXT4-fs", "load journal"),
+        Both("EXT4-fs", "loading journal"),
         TEXT,
         (Init, 5),
         "the root file system was refused: its journal cannot be read",
