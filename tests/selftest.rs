@@ -6,7 +6,7 @@ use common::raw::Raw;
 use common::{drill, expect, outside, text, tiny};
 use drills::fault::{Area, Caught, FAULTS, Fault};
 use engine::container::{ExportOptions, Flush, OutFormat, export, open};
-use engine::disk::{Disk, DiskRef, Overlay, Write, read_vec};
+use engine::disk::{DiskRef, Overlay, Write, read_vec};
 use qemu::Generation::{self, Gen1, Gen2};
 use serde_json::Value;
 use std::ops::ControlFlow;
