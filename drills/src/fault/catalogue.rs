@@ -361,7 +361,7 @@ pub const FAULTS: &[Fault] = &[
     unopened(
         ("vhdx-cut-short", "a VHDX loses its last MiB"),
         DynamicVhdx,
-        "end of file",
+        "the file is truncated",
         container::cut_short,
     ),
     unopened(
