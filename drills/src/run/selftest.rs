@@ -24,6 +24,8 @@ const NOWHERE: Pos = Pos { line: 0, col: 0 };
 const QUIET: Duration = Duration::from_secs(15);
 /// The same where the silence itself is the mark.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Boots of one row: one that gave no answer because the host failed is done again, and the journal says so.
+const TRIES: u32 = 3;
 /// Between two looks at a boot.
 const SLICE: Duration = Duration::from_secs(5);
 
@@ -276,15 +278,24 @@ impl Bench<'_> {
             memory_bytes: self.plan.memory,
             ..StartOptions::default()
         };
-        let (vm, _) = self.run.start_machine(action, id, &options)?;
-        let boot = self.run.boot_of(vm)?;
-        let verdict = self.watch(&boot, fault, within);
-        if !verdict.is_ready() && !self.run.cancel.is_cancelled() {
-            self.run.keep_screen(action, &boot);
+        let mut tries = 1u32;
+        loop {
+            let (vm, _) = self.run.start_machine(action, id, &options)?;
+            let boot = self.run.boot_of(vm)?;
+            let verdict = self.watch(&boot, fault, within);
+            if !verdict.is_ready() && !self.run.cancel.is_cancelled() {
+                self.run.keep_screen(action, &boot);
+            }
+            boot.kill();
+            drop_child(&machine);
+            match &verdict.outcome {
+                qemu::ladder::Outcome::Broken { reason } if tries < TRIES => {
+                    self.run.say(&format!("no answer, so the boot is done again: {reason}"));
+                    tries = tries.saturating_add(1);
+                }
+                _ => return Ok(verdict),
+            }
         }
-        boot.kill();
-        drop_child(&machine);
-        Ok(verdict)
     }
 
     /// Wait until the ladder decides, or until the boot is caught and nothing more has come for a while: a guest that has said why it stops and

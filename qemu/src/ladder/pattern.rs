@@ -102,6 +102,9 @@ const fn trouble(
 use Needle::{All, Both, Ends, Has, Starts};
 use Rung::{Firmware, Init, Kernel, Loader, Ready};
 
+/// The cause that is the host's and not the guest's.
+pub(super) const LAB_TIMER: &str = "lab-timer";
+
 /// The shell inside the firmware is no loader from the disk, and Secure Boot may refuse it too.
 const SHELL: &[&str] = &["EFI Internal Shell"];
 const SHELL_OR_REFUSED: &[&str] = &["EFI Internal Shell", "Security Violation", "Access Denied"];
@@ -409,6 +412,16 @@ pub const PATTERNS: &[Pattern] = &[
     rung("linux-version", Has("Linux version "), TEXT, Kernel),
     rung("linux-command-line", Has("Kernel command line:"), TEXT, Kernel),
     rung("linux-time", Starts("[    0."), TEXT, Kernel),
+    // Under TCG the emulated timer stands still while the host runs something else, and a kernel that checks it panics. Linux
+    // `arch/x86/kernel/apic/io_apic.c`, `check_timer`; it does not check on Hyper-V or KVM.
+    end(
+        LAB_TIMER,
+        Has("Kernel panic - not syncing: IO-APIC + timer doesn't work"),
+        TEXT,
+        (Kernel, 6),
+        "the emulated timer did not tick in time: this host is too busy for the boot to say anything about the guest",
+        "give the host a rest, and boot again",
+    ),
     end(
         "linux-unpack",
         Has("-- System halted"),
