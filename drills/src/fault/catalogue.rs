@@ -320,7 +320,7 @@ pub const FAULTS: &[Fault] = &[
         ("init-not-executable", "nobody may execute /sbin/init"),
         Root,
         GEN1,
-        (Rung::Init, &["initramfs-no-init"]),
+        (Rung::Init, &["init-not-started", "initramfs-no-init"]),
         files::dead_init,
     ),
     // Secure Boot

@@ -507,6 +507,14 @@ pub const PATTERNS: &[Pattern] = &[
         "/sbin/init on the root file system",
     ),
     trouble(
+        "init-not-started",
+        Has("switch_root: can't execute"),
+        TEXT,
+        (Init, 4),
+        "the initramfs handed over to an init that cannot be executed",
+        "the mode of /sbin/init and of what it links to",
+    ),
+    trouble(
         "initramfs-no-init-found",
         Has("No init found. Try passing init="),
         TEXT,
