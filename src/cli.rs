@@ -40,6 +40,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Boot an image once and say how far it came. The image is only read.
     Boot(BootArgs),
+    /// Test the judge: plant known faults, boot each, and see that it is caught for its own reason; boot the clean disk and see that it is not.
+    Selftest(SelftestArgs),
     /// Make a sample disk image.
     Fixture(FixtureArgs),
     /// Say what is installed here, which firmware there is, and whether KVM works.
@@ -303,6 +305,44 @@ pub struct BootArgs {
     /// Folder of run folders.
     #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
     pub out: PathBuf,
+    /// One JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drill selftest`.
+#[derive(clap::Args, Debug)]
+pub struct SelftestArgs {
+    /// The Generation 2 disk to plant the faults in; only read. Without it: the sample tiny-gen2.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Take the image as this format instead of looking: raw, vhd, vhdx, qcow2 or vmdk.
+    #[arg(long, value_name = "FORMAT", requires = "image")]
+    pub format: Option<String>,
+    /// A parent or backing file of the image, when it is not in its folder; may be given several times.
+    #[arg(long = "parent", value_name = "FILE", requires = "image")]
+    pub parents: Vec<PathBuf>,
+    /// Only these faults; `--list` names all.
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Boots of the clean disk, every second one of its Generation 1 copy; each that is not called ready is a false alarm.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub clean_boots: u32,
+    /// Give up on each boot after this long: 120s, 3m.
+    #[arg(long, value_name = "TIME", default_value = "180s")]
+    pub within: String,
+    /// Memory of each machine in MiB.
+    #[arg(long, default_value_t = 1024)]
+    pub memory: u32,
+    /// KVM or TCG.
+    #[arg(long, value_enum, default_value_t = AccelArg::Auto, env = "DRILL_ACCEL")]
+    pub accel: AccelArg,
+    /// Folder of run folders.
+    #[arg(long, value_name = "DIR", default_value = ".drill/runs")]
+    pub out: PathBuf,
+    /// List the faults, boot nothing.
+    #[arg(long)]
+    pub list: bool,
     /// One JSON document on standard output.
     #[arg(long)]
     pub json: bool,

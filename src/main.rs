@@ -24,6 +24,7 @@ fn main() -> std::process::ExitCode {
         Command::Diff(args) => cmd::diff::diff(&args, &cancel),
         Command::Explain(args) => cmd::explain::explain(&args),
         Command::Boot(args) => cmd::boot::boot(&args, &cancel),
+        Command::Selftest(args) => cmd::selftest::selftest(&args, &cancel),
         Command::Fixture(args) => cmd::fixture::fixture(&args, &cancel),
         Command::Doctor(args) => cmd::doctor::doctor(&args, &cancel),
         Command::Why(args) => cmd::why::why(&args),

@@ -3,6 +3,7 @@ pub mod script;
 
 pub mod control;
 pub mod event;
+pub mod fault;
 pub mod history;
 pub mod image;
 pub mod journal;
@@ -10,5 +11,6 @@ pub mod loader;
 pub mod pointer;
 pub mod report;
 pub mod run;
+pub mod selftest;
 pub mod serve;
 pub mod verdict;

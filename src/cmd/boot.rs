@@ -50,7 +50,7 @@ pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
 }
 
 /// `120s`, `3m`, `2h` or a bare number of seconds.
-fn seconds(text: &str) -> Result<u64, Problem> {
+pub fn seconds(text: &str) -> Result<u64, Problem> {
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) => (number, text.chars().last().unwrap_or('s')),
         None => (text, 's'),

@@ -34,6 +34,7 @@ pub mod fixture;
 pub mod inspect;
 pub mod replay;
 pub mod run;
+pub mod selftest;
 pub mod tui;
 pub mod why;
 

@@ -35,9 +35,7 @@ pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
     };
     let format = super::format_named(args.format.as_deref(), "--format")?;
     let lab = lab(args.accel, proof, Told { parents: args.parents.clone(), format })?;
-    for gone in sweep(&args.out) {
-        warn_line!("removed what a killed run left: {}", gone.display());
-    }
+    warn_swept(&args.out);
     let shown = Shown { json: args.json, ascii: args.ascii };
     let mut exits = Vec::new();
     let mut models = Vec::new();
@@ -70,15 +68,20 @@ pub fn one(
     cancel: &Cancel,
 ) -> Ended {
     let lab = lab(accel, drills::event::Proof::Quick, told)?;
-    for gone in sweep(out) {
-        warn_line!("removed what a killed run left: {}", gone.display());
-    }
+    warn_swept(out);
     let shown = Shown { json: json_wanted, ascii: false };
     let (exit, dir, model) = perform(&lab, request, out, shown, cancel)?;
     if json_wanted {
         print_json(&json::document(&[(dir, model)]))?;
     }
     Ok(exit)
+}
+
+/// Remove what killed runs left in this folder, and say so.
+pub fn warn_swept(out: &Path) {
+    for gone in sweep(out) {
+        warn_line!("removed what a killed run left: {}", gone.display());
+    }
 }
 
 /// What goes to standard output.
@@ -119,7 +122,8 @@ pub fn style(ascii: bool) -> Style {
     Style { ascii, colour, ..Style::PLAIN }
 }
 
-fn keep_reports(dir: &Path, model: &Model) -> Result<(), Problem> {
+/// The reports of a run, beside its journal.
+pub fn keep_reports(dir: &Path, model: &Model) -> Result<(), Problem> {
     let models = [(dir.to_path_buf(), model.clone())];
     let document =
         serde_json::to_vec_pretty(&json::document(&models)).map_err(|e| Problem::new(ExitCode::Broken, e))?;

@@ -4,6 +4,7 @@ use super::Run;
 use super::actions::{Action, lock};
 use super::machines::{Machine, Writes};
 use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
+use crate::fault::Judgement;
 use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::Server;
@@ -380,36 +381,22 @@ impl Run {
         within: Duration,
     ) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
-        let verdict = boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel);
+        let verdict = self.verdict_of(&boot, within);
         // A control ends well when the guest fails: what it showed then is its evidence too.
         if !verdict.is_ready() && !self.cancel.is_cancelled() {
             self.keep_screen(action, &boot);
         }
-        let wanted = super::fault::causes_of(cause);
-        let found = match &verdict.outcome {
-            ladder::Outcome::Ready { .. } => Err(VerbError::new(
-                Outcome::Failed,
-                format!("it started, although {cause} was planted: this check proves nothing"),
-            )),
-            ladder::Outcome::Stopped { at, why, evidence } => {
-                let words = evidence.as_ref().map(|e| e.line.clone()).unwrap_or_default();
-                if wanted.contains(&why.id.as_str()) {
-                    Ok(format!("caught at {}: {} (“{words}”)", event_rung(*at), why.text))
-                } else {
-                    Err(VerbError::new(
-                        Outcome::Failed,
-                        format!(
-                            "it failed at {} of {} (“{words}”), wanted one of: {}",
-                            event_rung(*at),
-                            why.id,
-                            wanted.join(", ")
-                        ),
-                    ))
-                }
-            }
-            _ => self.tell_verdict(action, &boot, &verdict),
+        let found = match crate::fault::judge(cause, &verdict) {
+            Some((Judgement::Caught, seen)) => Ok(seen.caught()),
+            Some((_, seen)) => Err(VerbError::new(Outcome::Failed, seen.not_caught(cause))),
+            None => self.tell_verdict(action, &boot, &verdict),
         };
         found.map(|text| ((), text))
+    }
+
+    /// What waiting for `ready` ends in.
+    pub(crate) fn verdict_of(&self, boot: &Boot, within: Duration) -> Verdict {
+        boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel)
     }
 
     pub(crate) fn send_to(&self, machine: &str, text: &str) {

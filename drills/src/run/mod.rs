@@ -11,7 +11,6 @@
 mod actions;
 mod boots;
 mod bus;
-mod fault;
 mod files;
 mod folder;
 mod home;
@@ -19,18 +18,19 @@ mod lab;
 mod machines;
 mod preflight;
 mod screens;
+mod selftest;
 mod stage;
 mod sweep;
 
 pub use actions::verdict_outcome;
-pub use fault::FAULTS;
 pub use lab::{Fixtures, Kits, Lab, Request, Told};
+pub use selftest::{Plan as SelftestPlan, selftest};
 pub use sweep::sweep;
 
 use crate::control::{Command, Inbox};
 use crate::event::{EventPath, Header, Kind, Scenario};
 use crate::journal::{Recorder, Sink, since_now};
-use crate::script::{self, Source};
+use crate::script::{self, End, Source};
 use crate::verdict::{ExitCode, Outcome};
 use machines::Machines;
 use qemu::Cancel;
@@ -99,6 +99,18 @@ pub fn run(
     sinks: Vec<Box<dyn Sink>>,
     cancel: &Cancel,
 ) -> Result<Summary, RunError> {
+    perform(lab, request, out, sinks, cancel, |run, source| script::run(source, &request.args, run.clone()))
+}
+
+/// As [`run`], whatever it is that acts.
+fn perform(
+    lab: &Arc<Lab>,
+    request: &Request,
+    out: &Path,
+    sinks: Vec<Box<dyn Sink>>,
+    cancel: &Cancel,
+    act: impl FnOnce(&Arc<Run>, &Source) -> End,
+) -> Result<Summary, RunError> {
     let started = (lab.now)();
     let dir = folder::make(out, started, &request.name())
         .map_err(|source| RunError::Folder { at: out.to_path_buf(), source })?;
@@ -149,7 +161,7 @@ pub fn run(
         }
     });
 
-    let ended = script::run(&source, &request.args, run.clone());
+    let ended = act(&run, &source);
     let script_error = run.script_end(&source, &ended);
     let (outcome, exit) = run.finish();
     drop(listener);

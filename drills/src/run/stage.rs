@@ -1,7 +1,7 @@
 //! The verbs of a scenario, performed.
 
 use super::Run;
-use super::actions::lock;
+use super::actions::{Action, lock};
 use super::machines::{Role, Writes};
 use crate::event::Kind;
 use crate::script::stage::{
@@ -155,43 +155,7 @@ impl Stage for Run {
         let profile = options.profile.unwrap_or_default();
         let args = format!("profile {profile}");
         let copy = self.act("test_failover", Some(&name), args, Some(pos), |action| {
-            self.must_be_off(machine, "test_failover")?;
-            let from = self.machine_of(machine)?;
-            // What GRUB's maker says is the host's fault, not a reason of the disk's.
-            let fault = std::cell::RefCell::new(None);
-            let kits = |lba| {
-                (self.lab.kits)(lba, &self.cancel).map_err(|e| {
-                    let text = e.message.clone();
-                    *fault.borrow_mut() = Some(e);
-                    text
-                })
-            };
-            let table = match options.table {
-                Table::Auto => TableChoice::Auto,
-                Table::Gpt => TableChoice::Gpt,
-                Table::Mbr => TableChoice::Mbr,
-            };
-            let now = from.now()?;
-            let guest = self.look(&from.name, &now)?;
-            let asked = self.preflight(action, &from, &guest, profile);
-            let plan = engine::convert::to_gen1(
-                &now,
-                &guest.inspection,
-                &kits,
-                &Gen1Options { table, ..Gen1Options::default() },
-            );
-            let fault = fault.take();
-            // All reasons at once: those of the rules, and those of the planner.
-            if let Some(all) = asked.refused(plan.as_ref().err().filter(|_| fault.is_none())) {
-                let error = VerbError::new(Outcome::Refused, &all);
-                return Err(match all.next() {
-                    Some(next) => error.with_next(next),
-                    None => error,
-                });
-            }
-            let plan = plan.map_err(|refusal| fault.unwrap_or_else(|| super::home::refused(&refusal)))?;
-            let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
-            Ok((id, super::machines::plan_line(&plan)))
+            self.plan_failover(action, machine, options)
         })?;
         if profile == ProfileId::AzureGen1 {
             self.not_proved(
@@ -248,7 +212,7 @@ impl Stage for Run {
         self.act("plant", Some(&name), fault.to_owned(), Some(pos), |_| {
             self.must_be_off(machine, "plant")?;
             let from = self.machine_of(machine)?;
-            let base = super::fault::plant(from.now()?, fault)?;
+            let base = crate::fault::plant(from.now()?, fault)?;
             Ok((self.altered_machine(&from, base, fault)?, format!("{fault} planted in a copy")))
         })
     }
@@ -374,6 +338,53 @@ impl Stage for Run {
 }
 
 impl Run {
+    /// Preflight, plan, patch, child.
+    pub(crate) fn plan_failover(
+        &self,
+        action: &Action,
+        machine: MachineId,
+        options: &FailoverOptions,
+    ) -> Done<(MachineId, String)> {
+        let profile = options.profile.unwrap_or_default();
+        self.must_be_off(machine, "test_failover")?;
+        let from = self.machine_of(machine)?;
+        // What GRUB's maker says is the host's fault, not a reason of the disk's.
+        let fault = std::cell::RefCell::new(None);
+        let kits = |lba| {
+            (self.lab.kits)(lba, &self.cancel).map_err(|e| {
+                let text = e.message.clone();
+                *fault.borrow_mut() = Some(e);
+                text
+            })
+        };
+        let table = match options.table {
+            Table::Auto => TableChoice::Auto,
+            Table::Gpt => TableChoice::Gpt,
+            Table::Mbr => TableChoice::Mbr,
+        };
+        let now = from.now()?;
+        let guest = self.look(&from.name, &now)?;
+        let asked = self.preflight(action, &from, &guest, profile);
+        let plan = engine::convert::to_gen1(
+            &now,
+            &guest.inspection,
+            &kits,
+            &Gen1Options { table, ..Gen1Options::default() },
+        );
+        let fault = fault.take();
+        // All reasons at once: those of the rules, and those of the planner.
+        if let Some(all) = asked.refused(plan.as_ref().err().filter(|_| fault.is_none())) {
+            let error = VerbError::new(Outcome::Refused, &all);
+            return Err(match all.next() {
+                Some(next) => error.with_next(next),
+                None => error,
+            });
+        }
+        let plan = plan.map_err(|refusal| fault.unwrap_or_else(|| super::home::refused(&refusal)))?;
+        let id = self.planned_machine(action, &from, Role::Copy, now, &plan)?;
+        Ok((id, super::machines::plan_line(&plan)))
+    }
+
     /// A file of a stopped machine's disk; `None` when there is no such file.
     fn file_of(&self, machine: MachineId, path: &Path) -> Done<Option<Vec<u8>>> {
         self.must_be_off(machine, "reading a file")?;

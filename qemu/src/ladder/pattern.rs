@@ -102,9 +102,14 @@ const fn trouble(
 use Needle::{All, Both, Ends, Has, Starts};
 use Rung::{Firmware, Init, Kernel, Loader, Ready};
 
+/// The cause that is the host's and not the guest's.
+pub(super) const LAB_TIMER: &str = "lab-timer";
+
 /// The shell inside the firmware is no loader from the disk, and Secure Boot may refuse it too.
 const SHELL: &[&str] = &["EFI Internal Shell"];
 const SHELL_OR_REFUSED: &[&str] = &["EFI Internal Shell", "Security Violation", "Access Denied"];
+/// Other reasons for which a loader is not loaded, which have rows of their own.
+const NO_PROGRAM: &[&str] = &["EFI Internal Shell", "Security Violation", "Access Denied", "Not Found"];
 const LOOK_BOOT_DISK: &str = "does the disk have what this firmware starts: boot code in LBA 0 for BIOS, an EFI system partition for UEFI?";
 const LOOK_ROOT: &str = "root= on the kernel command line, and whether the initramfs has the driver of this machine's disk controller";
 const LOOK_GRUB: &str =
@@ -168,8 +173,16 @@ pub const PATTERNS: &[Pattern] = &[
         Both("BdsDxe: failed to load", "Not Found"),
         TEXT,
         (Firmware, 3),
-        "a boot option names a loader that is not on the disk",
+        "the firmware found nothing on the disk that it could start",
         "\\EFI\\BOOT\\BOOTX64.EFI on the EFI system partition",
+    ),
+    trouble(
+        "uefi-failed-load",
+        All(&["BdsDxe: failed to load"], NO_PROGRAM),
+        TEXT,
+        (Firmware, 3),
+        "the firmware could not load the loader: it is no whole program",
+        "\\EFI\\BOOT\\BOOTX64.EFI on the EFI system partition: its length, and whether another tool reads it",
     ),
     trouble(
         "uefi-failed-start",
@@ -218,6 +231,30 @@ pub const PATTERNS: &[Pattern] = &[
         (Loader, 3),
         "shim gave up",
         "the shim's message before this line",
+    ),
+    trouble(
+        "shim-not-found",
+        Both("Failed to open \\EFI\\", "Not Found"),
+        TEXT,
+        (Loader, 4),
+        "shim did not find what it should start",
+        "the GRUB in shim's own folder on the EFI system partition",
+    ),
+    end(
+        "grub-boot-read",
+        All(&["GRUB ", " Error"], &[]),
+        BIOS,
+        (Loader, 3),
+        "GRUB's boot code could not read its core from the disk",
+        "the sectors between the partition table and the first partition, and the place that LBA 0 names",
+    ),
+    end(
+        "grub-aborted",
+        Has("Aborted. Press any key to exit."),
+        TEXT,
+        (Loader, 3),
+        "GRUB gave itself up: its core is damaged",
+        "GRUB's core on the disk, and GRUB's message before this line",
     ),
     trouble(
         "grub-shim-lock",
@@ -274,6 +311,30 @@ pub const PATTERNS: &[Pattern] = &[
         (Loader, 2),
         "GRUB has no kernel to start",
         LOOK_GRUB,
+    ),
+    trouble(
+        "grub-syntax",
+        Has("error: syntax error"),
+        TEXT,
+        (Loader, 3),
+        "GRUB does not understand its configuration",
+        "grub.cfg: is it whole?",
+    ),
+    trouble(
+        "grub-premature-end",
+        Has("error: premature end of file"),
+        TEXT,
+        (Loader, 3),
+        "a file that GRUB loads ends too early",
+        "the length of the kernel and the initramfs on the disk",
+    ),
+    trouble(
+        "grub-bad-magic",
+        Has("error: invalid magic number"),
+        TEXT,
+        (Loader, 3),
+        "what GRUB should load as a kernel is none",
+        "the kernel's file",
     ),
     trouble(
         "grub-read",
@@ -351,6 +412,32 @@ pub const PATTERNS: &[Pattern] = &[
     rung("linux-version", Has("Linux version "), TEXT, Kernel),
     rung("linux-command-line", Has("Kernel command line:"), TEXT, Kernel),
     rung("linux-time", Starts("[    0."), TEXT, Kernel),
+    // Under TCG the emulated timer stands still while the host runs something else, and a kernel that checks it panics. Linux
+    // `arch/x86/kernel/apic/io_apic.c`, `check_timer`; it does not check on Hyper-V or KVM.
+    end(
+        LAB_TIMER,
+        Has("Kernel panic - not syncing: IO-APIC + timer doesn't work"),
+        TEXT,
+        (Kernel, 6),
+        "the emulated timer did not tick in time: this host is too busy for the boot to say anything about the guest",
+        "give the host a rest, and boot again",
+    ),
+    end(
+        "linux-unpack",
+        Has("-- System halted"),
+        TEXT,
+        (Kernel, 4),
+        "the kernel could not unpack itself",
+        "the kernel's file: compare it with the package it came from",
+    ),
+    trouble(
+        "initramfs-unpack",
+        Has("Initramfs unpacking failed"),
+        TEXT,
+        (Kernel, 5),
+        "the kernel could not unpack its initramfs",
+        "the initramfs file: make it anew (update-initramfs, dracut)",
+    ),
     trouble(
         "root-not-mounted",
         Has("VFS: Cannot open root device"),
@@ -402,6 +489,38 @@ pub const PATTERNS: &[Pattern] = &[
         (Init, 4),
         "the initramfs found no root file system of that name",
         LOOK_ROOT,
+    ),
+    trouble(
+        "root-journal",
+        Both("EXT4-fs", "loading journal"),
+        TEXT,
+        (Init, 5),
+        "the root file system was refused: its journal cannot be read",
+        "fsck on a copy of the disk",
+    ),
+    trouble(
+        "initramfs-no-init",
+        All(&["DRILL-NOROOT cannot use"], &[]),
+        TEXT,
+        (Init, 4),
+        "the initramfs found the root file system and no init on it that it could start",
+        "/sbin/init on the root file system",
+    ),
+    trouble(
+        "init-not-started",
+        Has("switch_root: can't execute"),
+        TEXT,
+        (Init, 4),
+        "the initramfs handed over to an init that cannot be executed",
+        "the mode of /sbin/init and of what it links to",
+    ),
+    trouble(
+        "initramfs-no-init-found",
+        Has("No init found. Try passing init="),
+        TEXT,
+        (Init, 4),
+        "the initramfs found the root file system and no init on it that it could start",
+        "/sbin/init on the root file system",
     ),
     end(
         "initramfs-prompt",

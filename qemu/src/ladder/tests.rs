@@ -99,6 +99,27 @@ fn each_way_to_stop_has_its_own_name() {
     check(&silent, "Loader boot-code-silent");
     check(&[&silent[..], &["GRAPHICS"]].concat(), "unseen");
     check(&[&silent[..], &["V GRUB loading."]].concat(), "unseen");
+    // Recorded with faults planted in tiny-gen2.
+    check(&[BIOS, "D Booting from 0000:7c00", "V GRUB Read Error"], "Loader grub-boot-read");
+    check(
+        &[BIOS, "V Welcome to GRUB!", "V incompatible license", "V Aborted. Press any key to exit."],
+        "Loader grub-aborted",
+    );
+    check(
+        &["S BdsDxe: failed to load Boot0001 \"UEFI QEMU\" from PciRoot(0x0)/Pci(0x3,0x0): Unsupported"],
+        "Firmware uefi-failed-load",
+    );
+    check(&[UEFI, "S Failed to open \\EFI\\BOOT\\grubx64.efi - Not Found"], "Loader shim-not-found");
+    check(&[UEFI, "S error: syntax error."], "Loader grub-syntax");
+    // Seen on a host with six times as much to do as it had processors; the guest was sound.
+    check(
+        &[
+            UEFI,
+            LINUX,
+            "S [    0.04] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug",
+        ],
+        "broken",
+    );
     check(&[UEFI, LINUX], "Kernel no-progress");
     check(
         &[

@@ -1,6 +1,6 @@
 //! From what was seen to an answer.
 
-use super::pattern::{Means, Pattern};
+use super::pattern::{LAB_TIMER, Means, Pattern};
 use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Rung, SETTLE_MS, Source};
 use serde::Serialize;
 
@@ -188,6 +188,11 @@ impl Ladder {
     }
 
     fn verdict(&self, outcome: Outcome, took_ms: u64) -> Verdict {
+        let outcome = match outcome {
+            // What the host did to the guest is no answer about the guest.
+            Outcome::Stopped { why, .. } if why.id == LAB_TIMER => Outcome::Broken { reason: why.text },
+            other => other,
+        };
         Verdict { outcome, attempts: self.attempts().to_vec(), took_ms }
     }
 }

@@ -83,7 +83,8 @@ pub static VERBS: &[Verb] = &[
         params: &[Param::must("fault", Ty::Text)],
         returns: Ty::Machine,
         proves: false,
-        doc: "A copy with a known fault in it, for controls: a check that cannot fail proves nothing.",
+        doc: "A copy with a known fault in it, for controls: a check that cannot fail proves nothing. `drill selftest --list` names the faults; one that has \
+              nothing to break on this disk is refused with the reason.",
         example: "let broken = copy.plant(\"kernel-missing\");",
         register: |e, _| {
             e.register_fn("plant", |c: Ctx<'_>, m: &mut Machine, fault: ImmutableString| {
