@@ -6,7 +6,7 @@ mod common;
 use common::{expect, sample, text};
 
 /// Samples that are converted, each with a way of its own.
-const SAMPLES: [&str; 20] = [
+const SAMPLES: [&str; 22] = [
     "tiny-gen2",
     "tiny-gen2-sdboot",
     "tiny-gen2-nogap",
@@ -27,6 +27,8 @@ const SAMPLES: [&str; 20] = [
     "tiny-gen2-lvmboot",
     "tiny-gen2-btrfs",
     "tiny-gen2-suse",
+    "debian-13-gen2-uki",
+    "debian-13-gen2-sdboot",
 ];
 /// Samples that are there to be refused.
 const REFUSED: [&str; 2] = ["tiny-gen2-luks", "tiny-gen2-thinboot"];
@@ -65,16 +67,22 @@ fn redacted(said: &str) -> String {
     kernels(&lines.join("\n"))
 }
 
-/// `6.1.0-56-cloud-amd64` is the kernel that Debian had when the sample was built.
+/// `6.1.0-56-cloud-amd64` and `6.12.117+deb13-amd64` are kernels that Debian had when a sample was built.
 fn kernels(said: &str) -> String {
+    ["-cloud-amd64", "+deb13-amd64"]
+        .iter()
+        .fold(said.to_owned(), |said, ending| numbers_before(&said, ending))
+}
+
+fn numbers_before(said: &str, ending: &str) -> String {
     let mut out = String::new();
     let mut rest = said;
-    while let Some((before, behind)) = rest.split_once("-cloud-amd64") {
+    while let Some((before, behind)) = rest.split_once(ending) {
         let begin = before.rfind(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').map_or(0, |i| i + 1);
         let (text, version) = before.split_at(begin);
         out.push_str(text);
         out.extend(version.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }));
-        out.push_str("-cloud-amd64");
+        out.push_str(ending);
         rest = behind;
     }
     out.push_str(rest);
