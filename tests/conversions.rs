@@ -197,7 +197,7 @@ fn a_converted_guest_with_one_thing_broken_does_not_start_and_why_says_it() {
         expect(dir.path(), &["convert", &image, &text(&path), "--to", "gen1"], 0);
         let disk = Raw { path };
         (guest.broken)(&disk);
-        let args = ["boot", &text(&disk.path), "--as", "gen1", "--within", "2m"];
+        let args = ["boot", &text(&disk.path), "--as", "gen1", "--within", "80s"];
         let (out, err) = expect(dir.path(), &args, 1);
         let said = consoles(&last_run(dir.path()));
         let context = format!("{}\n{out}\n{err}\n--- console\n{said}", guest.name);

@@ -83,7 +83,7 @@ fn a_copy_with_a_truncated_core_is_caught() {
 
 #[test]
 fn a_copy_without_its_kernel_is_caught_by_grubs_words() {
-    twin("kernel", "kernel-missing", "3.minutes");
+    twin("kernel", "kernel-missing", "90.seconds");
 }
 
 #[test]
@@ -201,50 +201,6 @@ fn a_killed_drill_leaves_no_qemu_and_the_next_start_sweeps_up() {
     std::fs::write(dir.path().join("n.rhai"), "drill(\"n\");\nprint(\"nothing\");\n").unwrap();
     expect(dir.path(), &["run", "n.rhai"], 4);
     assert!(!work.exists());
-}
-
-#[test]
-fn a_full_debian_passes_the_stock_drill_and_starts_from_a_plain_vhd() {
-    if std::env::var_os("DRILL_TEST_FULL").is_none() {
-        println!("left to ./x test --full: the stock drill on debian-12-gen2");
-        return;
-    }
-    let dir = dir();
-    let image = sample("debian-12-gen2");
-    let (out, _) = expect(dir.path(), &["run", &text(&image)], 0);
-    assert!(out.contains("PASSED"), "{out}");
-    let vhd = dir.path().join("g1.vhd");
-    expect(dir.path(), &["convert", &text(&image), &text(&vhd), "--to", "gen1"], 0);
-    // Not by drill: the plain command line that anybody would type.
-    let console = dir.path().join("console.txt");
-    let mut qemu = std::process::Command::new("qemu-system-x86_64")
-        .args(["-machine", "pc", "-accel", "tcg", "-m", "1024", "-display", "none", "-snapshot"])
-        .args([
-            "-drive",
-            &format!("file={},format=vpc", text(&vhd)),
-            "-serial",
-            &format!("file:{}", text(&console)),
-        ])
-        .spawn()
-        .unwrap();
-    let end = Instant::now() + Duration::from_secs(300);
-    let reached = loop {
-        let said = String::from_utf8_lossy(&std::fs::read(&console).unwrap_or_default()).into_owned();
-        if said.contains("login:") {
-            break true;
-        }
-        if Instant::now() > end {
-            break false;
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    };
-    let _ = qemu.kill();
-    let _ = qemu.wait();
-    assert!(
-        reached,
-        "no login: within 5 minutes:\n{}",
-        std::fs::read_to_string(&console).unwrap_or_default()
-    );
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_guest_with_one_thing_broken_does_not_start_and_says_what() {
         let disk = Raw::copy_of(&guest.sample(), dir.path());
         (guest.broken)(&disk);
         let image = text(&disk.path);
-        let (out, err) = expect(dir.path(), &["boot", &image, "--as", "gen2", "--within", "2m"], 1);
+        let (out, err) = expect(dir.path(), &["boot", &image, "--as", "gen2", "--within", "90s"], 1);
         let said = consoles(&last_run(dir.path()));
         let context = format!("{}\n{out}\n{err}\n--- console\n{said}", guest.name);
         assert!(ready_lines(&said).is_empty(), "it became ready: {context}");

@@ -19,7 +19,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("mkfs.vfat", "dosfstools", "makes sample disks"),
     ("mcopy", "mtools", "makes sample disks"),
     ("cpio", "cpio", "makes sample disks"),
-    ("mmdebstrap", "mmdebstrap", "makes the full Debian sample"),
+    ("mmdebstrap", "mmdebstrap", "makes the full Debian samples"),
 ];
 
 /// Files, their package, and what they are for.

@@ -56,6 +56,20 @@ impl Raw {
         )
     }
 
+    /// The only file on a FAT volume, loaders aside, whose path ends so.
+    #[track_caller]
+    pub fn only_file(&self, number: u32, ending: &str) -> String {
+        let said = outside("mdir", &["-/", "-b", "-i", &self.volume(number, "@@"), "::/"]);
+        let files = said.lines().filter_map(|l| l.trim().strip_prefix("::"));
+        let ours = |f: &&str| {
+            f.ends_with(ending) && !["/EFI/BOOT/", "/EFI/systemd/"].iter().any(|l| f.starts_with(l))
+        };
+        match files.filter(ours).collect::<Vec<_>>().as_slice() {
+            [one] => one.to_string(),
+            other => panic!("wanted one file that ends with {ending}, found {other:?}\n{said}"),
+        }
+    }
+
     #[track_caller]
     pub fn mdel(&self, number: u32, file: &str) {
         outside("mdel", &["-i", &self.volume(number, "@@"), file]);

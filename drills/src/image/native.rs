@@ -29,12 +29,13 @@ fn qcow2(source: &Arc<SourceFile>, gate: &Gate, depth: usize) -> Result<Option<O
         _ => return Ok(None),
     };
     let found = names::open(gate, source, "backing file", &backing.name)?;
+    let recorded = chain::backing_format(source, &backing, &found)?;
     let base = match format {
         Some(_) => match qcow2(&found, gate, depth.saturating_sub(1))? {
             Some(base) => base,
             None => return Ok(None),
         },
-        None => hyper_v(&found, chain::backing_format(source, &backing, &found)?, gate)?,
+        None => hyper_v(&found, recorded, gate)?,
     };
     check_whole(source)?;
     open_on(source, base).map(Some)

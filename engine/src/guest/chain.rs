@@ -269,8 +269,9 @@ fn uefi(i: &Inspection, findings: &mut Findings) -> Starts {
         },
         (_, Some(entry)) => {
             let kernel = entry.kernel.as_ref().map_or("what its entry names", |k| k.path.as_str());
-            let origin =
-                if entry.origin == first.path { String::new() } else { format!("{} and ", entry.origin) };
+            // A unified kernel image names itself, once.
+            let named = entry.origin == first.path || entry.origin == kernel;
+            let origin = if named { String::new() } else { format!("{} and ", entry.origin) };
             Starts::Yes { by: format!("{first_name}, then {origin}{kernel}") }
         }
     }

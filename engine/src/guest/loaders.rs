@@ -1,6 +1,6 @@
 //! Boot loaders on an EFI system partition.
 
-use crate::volume::{EntryKind, Volume, VolumeError};
+use crate::volume::{EntryKind, Volume};
 use serde::{Deserialize, Serialize};
 
 /// Which boot loader.
@@ -32,14 +32,13 @@ pub struct Loader {
     pub path: String,
     /// Whether firmware starts it without being told: `EFI/BOOT/BOOTX64.EFI`. UEFI 2.10 §3.5.1.1.
     pub is_fallback: bool,
-    /// Its length in bytes; 0 when it is too large to be looked into.
+    /// Its length in bytes.
     pub len: u64,
 }
 
-/// Longest EFI program that is looked into; a larger one is known by its path only.
-const PROGRAM_MAX: u64 = 64 << 20;
-/// How much of one is searched for the words loaders leave in themselves.
-const LOADER_MAX: usize = 8 << 20;
+/// How much of an EFI program is searched for the words loaders leave in themselves. All loaders are smaller; a unified kernel image is not, but
+/// its sections are named at its start.
+const LOADER_MAX: u64 = 8 << 20;
 /// Most folders below `EFI/` and most files in one that are looked at.
 const LIST_MAX: usize = 64;
 
@@ -89,29 +88,23 @@ fn collect(esp: &dyn Volume, folder: &str, found: &mut Vec<Loader>) {
         .filter(|e| e.kind == EntryKind::File && e.name.to_ascii_lowercase().ends_with(".efi"));
     for entry in programs.take(LIST_MAX) {
         let path = format!("{folder}/{}", entry.name);
-        let bytes = match esp.read(&path, PROGRAM_MAX) {
-            Ok(bytes) => bytes,
-            Err(VolumeError::TooLarge { .. }) => Vec::new(),
-            Err(_) => continue,
-        };
+        let Ok((start, len)) = esp.read_part(&path, 0, LOADER_MAX) else { continue };
         let is_fallback = path.eq_ignore_ascii_case("/EFI/BOOT/BOOTX64.EFI");
-        found.push(Loader { kind: kind(&path, &bytes), path, is_fallback, len: bytes.len() as u64 });
+        found.push(Loader { kind: kind(&path, &start), path, is_fallback, len });
     }
 }
 
 /// By content where it says so, by name otherwise: the fallback file carries no name of its own.
-fn kind(path: &str, bytes: &[u8]) -> LoaderKind {
-    // All loaders are smaller than this; a UKI is not, but its sections are named at its start.
-    let start = bytes.get(..LOADER_MAX).unwrap_or(bytes);
+fn kind(path: &str, start: &[u8]) -> LoaderKind {
     let has = |text: &[u8]| memchr::memmem::find(start, text).is_some();
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     if name == "bootmgfw.efi" {
         return LoaderKind::Windows;
     }
-    if section(bytes, b".linux") || (bytes.is_empty() && path.to_ascii_lowercase().contains("/linux/")) {
+    if section(start, b".linux") {
         return LoaderKind::Uki;
     }
-    if bytes.get(0x202..0x206) == Some(b"HdrS") {
+    if start.get(0x202..0x206) == Some(b"HdrS") {
         return LoaderKind::Kernel;
     }
     if has(b"#### LoaderInfo: systemd-boot") {
@@ -145,4 +138,93 @@ fn section(bytes: &[u8], name: &[u8]) -> bool {
         Some(names.any(|n| n.starts_with(name) && n.get(name.len()).is_none_or(|b| *b == 0)))
     };
     look().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LoaderKind, find};
+    use crate::volume::{
+        Entry, EntryKind, FileStream, FsKind, Journal, Metadata, READ_LIMIT, Volume, VolumeError,
+    };
+
+    fn missing(path: &str) -> VolumeError {
+        VolumeError::NotFound { path: path.into() }
+    }
+
+    /// An ESP with one program, of which only the start is not zero.
+    struct Esp {
+        program: &'static str,
+        start: Vec<u8>,
+        len: u64,
+    }
+
+    impl Volume for Esp {
+        fn kind(&self) -> FsKind {
+            FsKind::Fat
+        }
+        fn uuid(&self) -> Option<String> {
+            None
+        }
+        fn label(&self) -> Option<String> {
+            None
+        }
+        fn journal(&self) -> Journal {
+            Journal::Clean
+        }
+        fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, VolumeError> {
+            if self.len > max {
+                Err(VolumeError::TooLarge { path: path.into(), max })
+            } else {
+                self.read_part(path, 0, max).map(|r| r.0)
+            }
+        }
+        fn read_part(&self, _: &str, at: u64, len: u64) -> Result<(Vec<u8>, u64), VolumeError> {
+            let mut bytes = self.start.clone();
+            bytes.resize((at + len).min(self.len) as usize, 0);
+            Ok((bytes.split_off(at as usize), self.len))
+        }
+        fn read_dir(&self, path: &str) -> Result<Vec<Entry>, VolumeError> {
+            let rest = self.program.strip_prefix(path).and_then(|r| r.strip_prefix('/'));
+            let rest = rest.ok_or_else(|| missing(path))?;
+            let (name, kind) = match rest.split_once('/') {
+                Some((folder, _)) => (folder, EntryKind::Directory),
+                None => (rest, EntryKind::File),
+            };
+            Ok(vec![Entry { name: name.into(), kind }])
+        }
+        fn exists(&self, _: &str) -> Result<bool, VolumeError> {
+            Ok(true)
+        }
+        fn metadata(&self, path: &str) -> Result<Metadata, VolumeError> {
+            Err(missing(path))
+        }
+        fn stream<'a>(&'a self, path: &str) -> Result<Box<dyn FileStream + 'a>, VolumeError> {
+            Err(missing(path))
+        }
+    }
+
+    /// A PE header at 0x80 with one section of that name.
+    fn program(section: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x200];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3c] = 0x80;
+        bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+        bytes[0x86] = 1;
+        bytes[0x98..0x98 + section.len()].copy_from_slice(section);
+        bytes
+    }
+
+    #[test]
+    fn a_program_is_known_by_its_start_however_long_it_is() {
+        let cases: &[(&[u8], LoaderKind)] = &[(b".linux", LoaderKind::Uki), (b".text", LoaderKind::Other)];
+        for len in [0x200, READ_LIMIT + 1, 600 << 20] {
+            for (section, kind) in cases {
+                let esp = Esp { program: "/EFI/BOOT/BOOTX64.EFI", start: program(section), len };
+                let found = find(&esp);
+                let found: Vec<_> =
+                    found.iter().map(|l| (l.kind, l.path.as_str(), l.is_fallback, l.len)).collect();
+                assert_eq!(found, [(*kind, "/EFI/BOOT/BOOTX64.EFI", true, len)]);
+            }
+        }
+    }
 }

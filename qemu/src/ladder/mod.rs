@@ -5,6 +5,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod wrapped;
 
 pub use pattern::{Means, Needle, PATTERNS, Pattern};
 pub use verdict::{Cause, End, Outcome, Verdict};
@@ -172,6 +173,7 @@ pub struct Ladder {
     resets: usize,
     progress_ms: u64,
     powered_off: Option<Evidence>,
+    wrapped: wrapped::Wrapped,
 }
 
 impl Default for Ladder {
@@ -182,6 +184,7 @@ impl Default for Ladder {
             resets: 0,
             progress_ms: 0,
             powered_off: None,
+            wrapped: wrapped::Wrapped::default(),
         }
     }
 }
@@ -221,6 +224,7 @@ impl Ladder {
             Seen::Reset => {
                 self.resets += 1;
                 self.progress_ms = *at_ms;
+                self.wrapped = wrapped::Wrapped::default();
                 // Of a machine in a loop the first attempt and the last ones are kept.
                 if self.attempts.len() > MAX_ATTEMPTS {
                     self.attempts.remove(1);
@@ -264,6 +268,9 @@ impl Ladder {
     }
 
     fn line(&mut self, evidence: &Evidence, partial: bool) {
+        if let Some(whole) = Some(evidence).filter(|_| !partial).and_then(|e| self.wrapped.join(e)) {
+            self.line(&whole, false);
+        }
         if let Expect::Text(text) = &self.expect
             && matches!(evidence.source, Source::Serial | Source::Screen)
             && evidence.line.contains(text.as_str())

@@ -94,6 +94,16 @@ fn each_way_to_stop_has_its_own_name() {
         "Firmware uefi-not-found",
     );
     check(&[UEFI, "S error: file `/boot/vmlinuz' not found.", "S grub rescue> "], "Loader grub-no-file");
+    // Recorded: a name as long as kernel-install makes them is broken over lines.
+    let broken = [
+        "S error: file",
+        "S `/EFI/Linux/",
+        "S 5d1f0c3a7b1e4c529d0e6a2f4be8c0ab-6.12.117+deb13-amd64.efi' not found.",
+    ];
+    let behind = ["S error: no server is specified.", "S error: you need to load the kernel first."];
+    check(&[&[BIOS], &broken[..], &behind].concat(), "Loader grub-no-file");
+    check(&[&[BIOS], &broken[..2], &behind].concat(), "Loader grub-no-kernel");
+    check(&[&[BIOS, broken[0]], &["S x"; 8][..], &broken[1..], &behind].concat(), "Loader grub-no-kernel");
     check(&[BIOS, "D Booting from 0000:7c00", "V Missing operating system"], "Loader mbr-missing-os");
     let silent = [BIOS, "D Booting from 0000:7c00", "V Booting from Hard Disk..."];
     check(&silent, "Loader boot-code-silent");

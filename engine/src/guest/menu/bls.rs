@@ -115,7 +115,7 @@ pub(super) fn order(a: &Entry, b: &Entry) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Tries, order};
+    use super::{Entry, Tries, counted, order};
 
     #[test]
     fn reads_an_entry_with_lines_that_repeat() {
@@ -127,6 +127,23 @@ mod tests {
         assert_eq!(entry.initrd, ["/a/x.img", "/a/y.img"]);
         assert_eq!(entry.options, "root=UUID=1 ro quiet");
         assert_eq!(Entry::parse("c++.conf", "title \"x\"\n").id, "c++.conf");
+    }
+
+    #[test]
+    fn a_plus_in_debians_kernel_names_is_no_boot_counter() {
+        let tries = |left, done| Some(Tries { left, done });
+        let cases = [
+            ("m-6.12.117+deb13-amd64", None),
+            ("m-6.12.117+deb13-amd64+3", tries(3, 0)),
+            ("m-6.12.117+deb13-amd64+3-0", tries(3, 0)),
+            ("m-6.12.117+deb13-amd64+0-3", tries(0, 3)),
+        ];
+        for (file, wanted) in cases {
+            for ending in [".conf", ".efi"] {
+                let found = counted(&format!("{file}{ending}"), ending);
+                assert_eq!(found, (format!("m-6.12.117+deb13-amd64{ending}"), wanted), "{file}");
+            }
+        }
     }
 
     #[test]
