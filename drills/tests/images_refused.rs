@@ -172,9 +172,16 @@ fn the_format_of_a_backing_file_is_recorded_and_true() {
     check(
         |b| {
             b.qemu_img(&["create", "-q", "-f", "vhdx", "x", "8M"]);
-            b.on("image", "x", Some("vhdx"));
+            b.on("image", "x", None);
         },
         "DIR/x: a VHDX under an image that QEMU must read, which is not supported",
+    );
+    check(
+        |b| {
+            b.qemu_img(&["create", "-q", "-f", "vhdx", "x", "8M"]);
+            b.on("image", "x", Some("vpc"));
+        },
+        "DIR/image: records vpc as the format of its backing file, but DIR/x is VHDX",
     );
     check(
         |b| {
