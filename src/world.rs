@@ -128,7 +128,9 @@ pub fn open_image(path: &Path, format: Option<Format>, parents: &[PathBuf]) -> R
     let gate = Gate::same_folder().with_given(parents.iter().cloned());
     let opened = match engine::container::open_through(path, format, &gate) {
         // Only now, because most images need neither the program nor a folder for its socket.
-        Err(OpenError::Foreign { .. }) => drills::image::open(path, format, &gate, &reader(socket_dir()?)),
+        Err(OpenError::Foreign { .. }) => {
+            drills::image::open_foreign(path, format, &gate, &reader(socket_dir()?))
+        }
         other => other.map_err(ImageError::Image),
     };
     opened.map_err(|e| {

@@ -21,38 +21,47 @@ const STRETCH: u64 = 32 * MIB;
 #[derive(Clone, Debug)]
 pub struct Source {
     len: u64,
-    /// Stretches of random data; none for a disk that is full of it.
-    stretches: Option<u64>,
-    /// The sample guest in the beginning of the disk, and nothing else.
-    guest: bool,
+    content: Content,
     block_size: Option<u64>,
     format: &'static str,
+}
+
+/// What is on the disk.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// A partition table and so many stretches of random data.
+    Stretches(u64),
+    /// Random data from end to end.
+    Full,
+    /// The sample guest in the beginning, and nothing else.
+    Guest,
 }
 
 impl Source {
     /// A dynamic VHDX with a partition table and so many stretches of 32 MiB, spread over the disk.
     pub fn sparse(len: u64, stretches: u64, block_size: Option<u64>) -> Source {
-        Source { len, stretches: Some(stretches), guest: false, block_size, format: "vhdx" }
+        Source { len, content: Content::Stretches(stretches), block_size, format: "vhdx" }
     }
 
     /// A disk full of random data.
     pub fn dense(len: u64, format: &'static str) -> Source {
-        Source { len, stretches: None, guest: false, block_size: None, format }
+        Source { len, content: Content::Full, block_size: None, format }
     }
 
     /// The sample guest on a dynamic VHDX of this length.
     pub fn guest(len: u64) -> Source {
-        Source { len, stretches: None, guest: true, block_size: None, format: "vhdx" }
+        Source { len, content: Content::Guest, block_size: None, format: "vhdx" }
     }
 
     /// In words.
     pub fn describe(&self) -> String {
         let block = self.block_size.map(|b| format!(" in blocks of {} MiB", b / MIB)).unwrap_or_default();
-        format!(
-            "{} GiB{block}, {} MiB of data",
-            self.len / GIB,
-            self.stretches.map_or(self.len, |n| n * STRETCH) / MIB
-        )
+        let data = match self.content {
+            Content::Stretches(n) => format!("{} MiB of data", n * STRETCH / MIB),
+            Content::Full => format!("{} MiB of data", self.len / MIB),
+            Content::Guest => "the sample guest on it".into(),
+        };
+        format!("{} GiB{block}, {data}", self.len / GIB)
     }
 
     /// Make the image in a folder and flush it.
@@ -61,34 +70,27 @@ impl Source {
     /// What the system or a tool says.
     pub fn make(&self, dir: &Path, tools: &Tools) -> Result<PathBuf> {
         let (raw, image) = (dir.join("source.raw"), dir.join(format!("source.{}", self.format)));
-        if self.guest {
-            start_with_guest(&raw, tools)?;
-        }
-        let file =
-            File::options().write(true).create(true).truncate(false).open(&raw).context("the raw source")?;
+        let path = |p: &Path| p.to_str().map(str::to_owned).context("a UTF-8 path");
+        let file = match self.content {
+            Content::Guest => sample(&raw, tools)?,
+            Content::Stretches(_) | Content::Full => File::create_new(&raw).context("the raw source")?,
+        };
         file.set_len(self.len)?;
-        let mut random = File::open("/dev/urandom")?;
-        match self.stretches {
-            None if self.guest => {}
-            None => fill(&file, &mut random, 0, self.len)?,
-            Some(count) => {
+        match self.content {
+            Content::Full => fill(&file, 0, self.len)?,
+            Content::Stretches(count) => {
                 // The first one behind the table, the others evenly over the disk.
                 for i in 0..count {
                     let at =
                         (self.len / count * i).next_multiple_of(STRETCH) + if i == 0 { STRETCH } else { 0 };
-                    fill(&file, &mut random, at, STRETCH)?;
+                    fill(&file, at, STRETCH)?;
                 }
+                run("sgdisk", &["-n", "1:2048:0", "-t", "1:8300", &path(&raw)?])?;
             }
+            // The backup of its table goes to the new end.
+            Content::Guest => run("sgdisk", &["-e", &path(&raw)?])?,
         }
         drop(file);
-        let path = |p: &Path| p.to_str().map(str::to_owned).context("a UTF-8 path");
-        if self.stretches.is_some() {
-            run("sgdisk", &["-n", "1:2048:0", "-t", "1:8300", &path(&raw)?])?;
-        }
-        if self.guest {
-            // The backup of the table goes to the new end.
-            run("sgdisk", &["-e", &path(&raw)?])?;
-        }
         let (raw_text, image_text) = (path(&raw)?, path(&image)?);
         let mut args = vec!["convert", "-f", "raw", "-O", self.format];
         let option = self.block_size.map(|b| format!("block_size={b}"));
@@ -104,15 +106,17 @@ impl Source {
 }
 
 /// The sample disk that drill makes, as a raw one.
-fn start_with_guest(raw: &Path, tools: &Tools) -> Result<()> {
+fn sample(raw: &Path, tools: &Tools) -> Result<File> {
     let made = raw.with_extension("sample.vhdx");
     let text = |p: &Path| p.to_str().map(str::to_owned).context("a UTF-8 path");
     run(&text(&tools.drill)?, &["fixture", "tiny-gen2", &text(&made)?])?;
     run("qemu-img", &["convert", "-O", "raw", &text(&made)?, &text(raw)?])?;
-    Ok(std::fs::remove_file(made)?)
+    std::fs::remove_file(made)?;
+    File::options().write(true).open(raw).context("the raw sample")
 }
 
-fn fill(file: &File, random: &mut File, at: u64, len: u64) -> Result<()> {
+fn fill(file: &File, at: u64, len: u64) -> Result<()> {
+    let mut random = File::open("/dev/urandom")?;
     let mut buf = vec![0; MIB as usize];
     for i in 0..len / MIB {
         random.read_exact(&mut buf)?;

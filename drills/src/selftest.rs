@@ -76,7 +76,7 @@ impl Row {
     /// The row of a fault.
     pub(crate) fn of(fault: &Fault, generation: Option<u8>) -> Row {
         let (wanted, causes) = match fault.caught {
-            Caught::Boot { rung, causes, .. } => (crate::fault::rung_word(rung), causes.to_vec()),
+            Caught::Boot { rung, causes, .. } => (crate::event::Rung::from(rung).word(), causes.to_vec()),
             Caught::Failover { says } => ("test failover", vec![says]),
             Caught::Opening { says } => ("opening", vec![says]),
         };
@@ -92,7 +92,7 @@ impl Row {
     }
 
     pub(crate) fn seen(self, seen: &Seen, took_ms: u64) -> Row {
-        let rung = seen.rung.map(|r| crate::fault::rung_word(r).to_owned());
+        let rung = seen.rung.map(|r| crate::event::Rung::from(r).word().to_owned());
         Row { rung, cause: Some(seen.cause.clone()), words: seen.words.clone(), took_ms, ..self }
     }
 

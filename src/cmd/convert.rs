@@ -7,10 +7,10 @@ use crate::world::{Problem, kit, open_image, random_id};
 use drills::verdict::ExitCode;
 use engine::container::export::{Base, export_child};
 use engine::container::{ExportError, ExportOptions, Exported, Flush, Opened, OutFormat, Phase};
-use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, to_gen1, to_gen2};
+use engine::convert::{Capsule, Gen1Options, Plan, Refusal, TableChoice, lower, to_gen1, to_gen2};
 use engine::disk::{DiskRef, Geometry, Overlay};
 use engine::preflight::{Asked, AzureReady, Facts, Subject, ask, azure_ready};
-use engine::units::{ByteLen, MIB};
+use engine::units::{ByteLen, ByteOffset, MIB};
 use qemu::Cancel;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -85,6 +85,8 @@ struct Work {
     asked: Option<Asked>,
     azure: Option<AzureReady>,
     disk: DiskRef,
+    /// What the plan writes: offset and length in bytes.
+    changed: Vec<(ByteOffset, u64)>,
     /// What the reader should know about a disk that is not quite the source's.
     note: Option<String>,
 }
@@ -95,10 +97,12 @@ fn work(args: &ConvertArgs, opened: &Opened, format: OutFormat, cancel: &Cancel)
             Generation::Gen1 => to_first(args, opened, format, cancel)?,
             Generation::Gen2 => (to_second(args, opened)?, None, None),
         };
-        let disk = plan.patch.apply(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
-        return Ok(Work { plan: Some(plan), asked, azure, disk, note: None });
+        let lowered = lower(&plan.patch, &opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+        let disk = lowered.apply(&opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
+        let changed = lowered.writes.iter().map(|w| (w.at, w.new.len())).collect();
+        return Ok(Work { plan: Some(plan), asked, azure, disk, changed, note: None });
     }
-    let plain = |disk, note| Work { plan: None, asked: None, azure: None, disk, note };
+    let plain = |disk, note| Work { plan: None, asked: None, azure: None, disk, changed: Vec::new(), note };
     let shape = opened.disk.geometry();
     let odd = shape.len.get() % MIB;
     if format != OutFormat::FixedVhd || odd == 0 {
@@ -191,12 +195,7 @@ fn child(
     let base = Base::of(opened, &args.out).map_err(|e| {
         Problem::new(ExitCode::Failed, e).next("make a whole copy instead: the same command without --child")
     })?;
-    let plan =
-        work.plan.as_ref().ok_or_else(|| Problem::new(ExitCode::Broken, "a child needs a plan: --to"))?;
-    let lowered =
-        engine::convert::lower(&plan.patch, &opened.disk).map_err(|e| Problem::new(ExitCode::Broken, e))?;
-    let changed = lowered.writes.iter().map(|w| (w.at, w.new.len()));
-    export_child(&*work.disk, changed, &base, &args.out, options, still).map_err(not_written)
+    export_child(&*work.disk, &work.changed, &base, &args.out, options, still).map_err(not_written)
 }
 
 fn not_written(e: ExportError) -> Problem {
@@ -276,11 +275,8 @@ fn to_second(args: &ConvertArgs, opened: &Opened) -> Result<Plan, Problem> {
 
 fn refused(refusal: &Refusal) -> Problem {
     let problem = Problem::new(ExitCode::Failed, refusal);
-    match refusal.reasons.iter().find(|r| !r.fix.is_empty()) {
-        Some(reason) => problem.next(&reason.fix),
-        None if !refusal.conflicts.is_empty() => problem.next(
-            "nothing was written; undo by hand in the Generation 1 machine what the conflict names, or convert an earlier state of it",
-        ),
+    match refusal.next() {
+        Some(next) => problem.next(next),
         None => problem,
     }
 }

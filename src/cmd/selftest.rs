@@ -144,7 +144,7 @@ fn caught(fault: &Fault) -> String {
     match fault.caught {
         Caught::Boot { rung, causes, secure_boot, .. } => {
             let under = if secure_boot { " under Secure Boot" } else { "" };
-            format!("at {}{under} by {}", drills::fault::rung_word(rung), causes.join(" or "))
+            format!("at {}{under} by {}", drills::event::Rung::from(rung), causes.join(" or "))
         }
         Caught::Failover { says } => format!("by the test failover: “{says}”"),
         Caught::Opening { says } => format!("by its opening: “{says}”"),

@@ -1,6 +1,7 @@
 //! Whether a boot was caught for the fault that is in it.
 
 use super::{Caught, Fault};
+use crate::event;
 use qemu::Rung;
 use qemu::ladder::{Outcome, Verdict};
 
@@ -90,7 +91,7 @@ impl Seen {
             return format!("it started, although {name} was planted: this check proves nothing");
         }
         let at = match Fault::named(name).map(|f| f.caught) {
-            Some(Caught::Boot { rung, .. }) => format!(" at {}", word(rung)),
+            Some(Caught::Boot { rung, .. }) => format!(" at {}", event::Rung::from(rung)),
             _ => String::new(),
         };
         let wanted = causes_of(name);
@@ -101,18 +102,7 @@ impl Seen {
     }
 
     fn rung_word(&self) -> &'static str {
-        self.rung.map_or("no rung", word)
-    }
-}
-
-/// A rung's word.
-pub const fn word(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Firmware => "firmware",
-        Rung::Loader => "loader",
-        Rung::Kernel => "kernel",
-        Rung::Init => "init",
-        Rung::Ready => "ready",
+        self.rung.map_or("no rung", |rung| event::Rung::from(rung).word())
     }
 }
 

@@ -26,7 +26,6 @@ pub use catalogue::FAULTS;
 pub(crate) use container::Specimen;
 use ground::Ground;
 pub(crate) use judge::judge;
-pub use judge::word as rung_word;
 pub use judge::{Judgement, Seen};
 
 use crate::script::stage::Done;

@@ -78,15 +78,12 @@ impl ImageError {
 /// [`ImageError`], as for [`open_through`] and [`open_foreign`].
 pub fn open(path: &Path, format: Option<Format>, gate: &Gate, reader: &Reader) -> Result<Opened, ImageError> {
     match open_through(path, format, gate) {
-        Err(OpenError::Foreign { .. }) => match native::open(path, format, gate)? {
-            Some(opened) => Ok(opened),
-            None => open_foreign(path, format, gate, reader),
-        },
+        Err(OpenError::Foreign { .. }) => open_foreign(path, format, gate, reader),
         other => Ok(other?),
     }
 }
 
-/// Open a qcow2 or VMDK through QEMU's block layer.
+/// Open a qcow2 or VMDK that the engine does not read alone: through QEMU's block layer, or, on top of a VHD or VHDX, file by file.
 ///
 /// # Errors
 /// [`ImageError::Image`] when a name in it is not granted, a file is not what it should be or QEMU refuses it; [`ImageError::Reader`] when there is
@@ -102,6 +99,11 @@ pub fn open_foreign(
         Some(format) => format,
         None => detect(&source)?,
     };
+    if format == Format::Qcow2
+        && let Some(opened) = native::open(&source, gate)?
+    {
+        return Ok(opened);
+    }
     let plan = chain::plan(source, format, gate)?;
     let broken = |what: String| ImageError::Reader { path: path.to_path_buf(), what };
     let program = reader.qemu_nbd.as_deref().ok_or_else(|| broken("qemu-nbd is not in PATH".into()))?;

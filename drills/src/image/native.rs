@@ -3,40 +3,34 @@
 
 use super::{chain, names};
 use engine::container::qcow2::{check_whole, facts, open_on};
-use engine::container::{Format, Gate, OpenError, Opened, detect, open_through};
+use engine::container::{Format, Gate, OpenError, Opened, open_through};
 use engine::disk::SourceFile;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Most qcow2 files one upon another. What is deeper is left to the other reader, which knows loops and its own bound.
 const DEPTH_MAX: usize = 16;
 
-/// Open it; `None` when it is something else.
+/// Open this qcow2; `None` when no VHD or VHDX is under it.
 ///
 /// # Errors
 /// [`OpenError`]: its name for the base is not granted, the base is not what it should be, or one of them is damaged.
-pub(super) fn open(path: &Path, format: Option<Format>, gate: &Gate) -> Result<Option<Opened>, OpenError> {
-    let source = Arc::new(SourceFile::open(path)?);
-    let format = format.map_or_else(|| detect(&source), Ok)?;
-    if format == Format::Qcow2 { qcow2(&source, gate, DEPTH_MAX) } else { Ok(None) }
+pub(super) fn open(source: &Arc<SourceFile>, gate: &Gate) -> Result<Option<Opened>, OpenError> {
+    open_at(source, gate, DEPTH_MAX)
 }
 
-fn qcow2(source: &Arc<SourceFile>, gate: &Gate, depth: usize) -> Result<Option<Opened>, OpenError> {
+fn open_at(source: &Arc<SourceFile>, gate: &Gate, depth: usize) -> Result<Option<Opened>, OpenError> {
     let Some(backing) = facts(source)?.backing else { return Ok(None) };
-    let format = match backing.format.as_deref() {
-        Some("vpc" | "vhdx") => None,
-        Some("qcow2") if depth > 0 => Some(Format::Qcow2),
+    match backing.format.as_deref() {
+        Some("vpc" | "vhdx") => {}
+        Some("qcow2") if depth > 0 => {}
         _ => return Ok(None),
-    };
+    }
     let found = names::open(gate, source, "backing file", &backing.name)?;
-    let recorded = chain::backing_format(source, &backing, &found)?;
-    let base = match format {
-        Some(_) => match qcow2(&found, gate, depth.saturating_sub(1))? {
-            Some(base) => base,
-            None => return Ok(None),
-        },
-        None => hyper_v(&found, recorded, gate)?,
+    let base = match chain::backing_format(source, &backing, &found)? {
+        Format::Qcow2 => open_at(&found, gate, depth.saturating_sub(1))?,
+        format => Some(hyper_v(&found, format, gate)?),
     };
+    let Some(base) = base else { return Ok(None) };
     check_whole(source)?;
     open_on(source, base).map(Some)
 }

@@ -267,13 +267,13 @@ impl Run {
 
     /// Emit what a wait ended in, and turn it into the verb's end.
     fn tell_verdict(&self, action: &Action, boot: &Boot, found: &Verdict) -> Done<String> {
-        let rung = found.attempts.last().and_then(Attempt::highest).map(event_rung);
+        let rung = found.attempts.last().and_then(Attempt::highest).map(event::Rung::from);
         let (outcome, cause, evidence, next) = match &found.outcome {
             ladder::Outcome::Ready { evidence } => {
                 (verdict::Outcome::Passed, "ready".to_owned(), vec![event_evidence(evidence)], None)
             }
             ladder::Outcome::Stopped { at, why, evidence } => {
-                let cause = format!("stopped at {}: {}", event_rung(*at), why.text);
+                let cause = format!("stopped at {}: {}", event::Rung::from(*at), why.text);
                 let evidence = evidence.iter().map(event_evidence).collect();
                 (verdict::Outcome::Failed, cause, evidence, Some(why.next.clone()))
             }
@@ -462,7 +462,7 @@ impl Climb {
                 machine: machine.into(),
                 boot,
                 attempt: u32::try_from(self.resets).unwrap_or(u32::MAX).saturating_add(1),
-                rung: event_rung(reached.rung),
+                rung: reached.rung.into(),
                 how: match reached.certainty {
                     Certainty::Observed => How::Observed,
                     Certainty::Implied => How::Implied,
@@ -475,13 +475,15 @@ impl Climb {
     }
 }
 
-fn event_rung(rung: qemu::Rung) -> event::Rung {
-    match rung {
-        qemu::Rung::Firmware => event::Rung::Firmware,
-        qemu::Rung::Loader => event::Rung::Loader,
-        qemu::Rung::Kernel => event::Rung::Kernel,
-        qemu::Rung::Init => event::Rung::Init,
-        qemu::Rung::Ready => event::Rung::Ready,
+impl From<qemu::Rung> for event::Rung {
+    fn from(rung: qemu::Rung) -> event::Rung {
+        match rung {
+            qemu::Rung::Firmware => event::Rung::Firmware,
+            qemu::Rung::Loader => event::Rung::Loader,
+            qemu::Rung::Kernel => event::Rung::Kernel,
+            qemu::Rung::Init => event::Rung::Init,
+            qemu::Rung::Ready => event::Rung::Ready,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! journal; `run` implements it.
 
 use super::source::Pos;
+use engine::convert::Refusal;
 use engine::preflight::ProfileId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -106,10 +107,8 @@ pub struct FailbackPlan {
     pub machine: String,
     /// The whole plan as people read it, or why there is none.
     pub text: String,
-    /// What the guest has changed where failback would have to: what, where, the rule, what was found.
-    pub conflicts: Vec<String>,
-    /// Other reasons against it.
-    pub reasons: Vec<String>,
+    /// What stands against it: conflicts with what the guest has changed, and other reasons.
+    pub refusal: Option<Refusal>,
 }
 
 /// Why a verb could not do what the scenario asks; the first two never merge.

@@ -228,24 +228,42 @@ pub fn export_if(
     let mut sink = sink::sink_for(geometry, format, options)?;
     partial::check_target(out, options)?;
     let total = data_bytes(disk, progress)?;
-    partial::check_space(out, total, sink.overhead(), options)?;
-    let cleared = partial::clear_left_overs(out)?;
-    let partial = Partial::create(out, options)?;
-    let written =
-        pump::pump(disk, &mut *sink, &partial, total, progress).map_err(|e| e.at(partial.path()))?;
-    let file_len = sink.finish(&partial).map_err(|source| partial.failed("writing", source))?;
-    let hash = if options.hash { Some(hash_of_copy(&partial, geometry, format, progress)?) } else { None };
-    still()?;
-    partial::publish(&partial)?;
-    Ok(Exported {
-        path: out.to_path_buf(),
-        format,
-        virtual_len: geometry.len,
-        file_len: ByteLen(file_len),
-        written: ByteLen(written),
-        hash,
-        cleared,
-    })
+    let new = NewFile::begin(out, options, total, sink.overhead())?;
+    let partial = &new.partial;
+    let written = pump::pump(disk, &mut *sink, partial, total, progress).map_err(|e| e.at(partial.path()))?;
+    let file_len = sink.finish(partial).map_err(|source| partial.failed("writing", source))?;
+    let hash = if options.hash { Some(hash_of_copy(partial, geometry, format, progress)?) } else { None };
+    let (path, cleared) = new.end(still)?;
+    let (virtual_len, file_len, written) = (geometry.len, ByteLen(file_len), ByteLen(written));
+    Ok(Exported { path, format, virtual_len, file_len, written, hash, cleared })
+}
+
+/// A file that is being written: what comes before its first byte, and what comes before its name.
+struct NewFile<'a> {
+    out: &'a Path,
+    partial: Partial,
+    cleared: Vec<PathBuf>,
+}
+
+impl<'a> NewFile<'a> {
+    /// For so many bytes of data, and of other things.
+    fn begin(
+        out: &'a Path,
+        options: &ExportOptions,
+        data: u64,
+        overhead: u64,
+    ) -> Result<NewFile<'a>, ExportError> {
+        partial::check_space(out, data, overhead, options)?;
+        let cleared = partial::clear_left_overs(out)?;
+        Ok(NewFile { out, partial: Partial::create(out, options)?, cleared })
+    }
+
+    /// Its name, if the sources are still what they were; and what was cleared away for it.
+    fn end(self, still: &dyn Fn() -> Result<(), Changed>) -> Result<(PathBuf, Vec<PathBuf>), ExportError> {
+        still()?;
+        partial::publish(&self.partial)?;
+        Ok((self.out.to_path_buf(), self.cleared))
+    }
 }
 
 /// The hash of what was written, taken from its own bytes through the reader of its format.

@@ -78,6 +78,9 @@ pub struct RefusalReason {
     pub fix: String,
 }
 
+/// What to do about a conflict, whichever it is.
+const CONFLICT: &str = "nothing was written; undo by hand in the Generation 1 machine what the conflict names, or convert an earlier state of it";
+
 impl Refusal {
     pub(super) fn new(direction: Direction) -> Refusal {
         Refusal { direction, reasons: Vec::new(), conflicts: Vec::new(), fits: Vec::new() }
@@ -117,6 +120,12 @@ impl Refusal {
 
     pub(super) fn or_ok(self) -> Result<(), Refusal> {
         if self.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// What to do about it, where something can be done.
+    pub fn next(&self) -> Option<&str> {
+        let fix = self.reasons.iter().map(|r| r.fix.as_str()).find(|fix| !fix.is_empty());
+        fix.or_else(|| (!self.conflicts.is_empty()).then_some(CONFLICT))
     }
 
     /// Whether a reason of this id is among them.

@@ -8,6 +8,8 @@ use crate::table::guid::Guid;
 use crate::units::ByteOffset;
 use crate::volume::FsKind;
 use crate::volume::lvm::LvKind;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use std::sync::Arc;
 
 /// How much of a LUKS2 header is searched for tokens: its JSON area is at most 4 MiB, and 16 KiB unless somebody asked for more.
@@ -104,7 +106,8 @@ fn seals_to_tpm(json: &str) -> bool {
 
 /// Whether clevis' pin is `tpm2`, or one of those in an `sss`. The protected header of a JWE is base64url. RFC 7516 §7.1, clevis(1).
 fn pins_a_tpm(protected: &str, depth: usize) -> bool {
-    let header = base64url(protected).and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok());
+    let header = URL_SAFE_NO_PAD.decode(protected.trim_end_matches('=')).ok();
+    let header = header.and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok());
     let Some(clevis) = header.as_ref().and_then(|h| h.get("clevis")) else { return false };
     let inner = clevis.get("sss").and_then(|s| s.get("jwe")).and_then(|j| j.as_array());
     clevis.get("pin").and_then(|p| p.as_str()) == Some("tpm2")
@@ -113,31 +116,6 @@ fn pins_a_tpm(protected: &str, depth: usize) -> bool {
                 let protected = jwe.split('.').next().unwrap_or_default();
                 pins_a_tpm(protected, depth.saturating_sub(1))
             })
-}
-
-/// Base64 with the URL's alphabet and without padding. RFC 4648 §5.
-fn base64url(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut bits, mut held) = (0u32, 0u32);
-    for c in text.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            b'=' => break,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    Some(bytes)
 }
 
 fn verity(i: &Inspection, findings: &mut Findings) {

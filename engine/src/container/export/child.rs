@@ -3,8 +3,7 @@
 //! What it costs follows the change, not the disk. The base is named inside the file, so that every program that reads qcow2 can follow; a base that
 //! QEMU would read otherwise than we do is refused. Whoever writes to the base afterwards damages the child.
 
-use super::partial::{self, Partial};
-use super::{ExportError, ExportOptions, Exported, OutFormat, Sink};
+use super::{ExportError, ExportOptions, Exported, NewFile, OutFormat, Sink, Storage, partial};
 use crate::container::qcow2::{BackingName, CLUSTER, Qcow2Writer};
 use crate::container::{ContainerInfo, Format, Layout, LogState, Opened};
 use crate::disk::file::Changed;
@@ -94,7 +93,7 @@ fn misread(info: &ContainerInfo) -> Option<&'static str> {
 /// As for [`export_if`](super::export_if).
 pub fn export_child(
     disk: &dyn Disk,
-    changed: impl IntoIterator<Item = (ByteOffset, u64)>,
+    changed: &[(ByteOffset, u64)],
     base: &Base,
     out: &Path,
     options: &ExportOptions,
@@ -111,9 +110,8 @@ pub fn export_child(
     let clusters = clusters(changed);
     partial::check_target(out, options)?;
     let data = CLUSTER.saturating_mul(clusters.len() as u64);
-    partial::check_space(out, data, sink.overhead(), options)?;
-    let cleared = partial::clear_left_overs(out)?;
-    let partial = Partial::create(out, options)?;
+    let new = NewFile::begin(out, options, data, sink.overhead())?;
+    let partial = &new.partial;
     let failed = |source: io::Error| partial.failed("writing", source);
     let mut written = 0;
     for cluster in clusters {
@@ -121,32 +119,24 @@ pub fn export_child(
         let Some(left) = len.checked_sub(at) else { continue };
         // At most a cluster, so it fits a usize. Zeros are written, too: what is not written shows the base.
         let bytes = read_vec(disk, ByteOffset(at), left.min(CLUSTER) as usize)?;
-        let (place, holds) = sink.place(&partial, at, bytes.len() as u64).map_err(failed)?;
+        let (place, holds) = sink.place(partial, at, bytes.len() as u64).map_err(failed)?;
         debug_assert_eq!(holds, bytes.len() as u64, "a cluster lies in one piece");
-        super::Storage::write_at(&partial, place, &bytes).map_err(failed)?;
+        partial.write_at(place, &bytes).map_err(failed)?;
         written += bytes.len() as u64;
     }
-    let file_len = sink.finish(&partial).map_err(failed)?;
-    still()?;
-    partial::publish(&partial)?;
-    Ok(Exported {
-        path: out.to_path_buf(),
-        format: OutFormat::Qcow2,
-        virtual_len: geometry.len,
-        file_len: ByteLen(file_len),
-        written: ByteLen(written),
-        hash: None,
-        cleared,
-    })
+    let file_len = sink.finish(partial).map_err(failed)?;
+    let (path, cleared) = new.end(still)?;
+    let (virtual_len, file_len, written) = (geometry.len, ByteLen(file_len), ByteLen(written));
+    Ok(Exported { path, format: OutFormat::Qcow2, virtual_len, file_len, written, hash: None, cleared })
 }
 
 /// The clusters that these stretches touch.
-fn clusters(changed: impl IntoIterator<Item = (ByteOffset, u64)>) -> BTreeSet<u64> {
-    let touched = |(at, len): (ByteOffset, u64)| match len {
+fn clusters(changed: &[(ByteOffset, u64)]) -> BTreeSet<u64> {
+    let touched = |(at, len): &(ByteOffset, u64)| match len {
         0 => 0..0,
-        _ => at.get() / CLUSTER..at.get().saturating_add(len).div_ceil(CLUSTER),
+        _ => at.get() / CLUSTER..at.get().saturating_add(*len).div_ceil(CLUSTER),
     };
-    changed.into_iter().flat_map(touched).collect()
+    changed.iter().flat_map(touched).collect()
 }
 
 #[cfg(test)]
@@ -184,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_stretch_touches_each_cluster_it_has_a_byte_in() {
-        let of = |at, len| clusters([(ByteOffset(at), len)]).into_iter().collect::<Vec<_>>();
+        let of = |at, len| clusters(&[(ByteOffset(at), len)]).into_iter().collect::<Vec<_>>();
         assert_eq!(of(0, 1), [0]);
         assert_eq!(of(CLUSTER - 1, 2), [0, 1]);
         assert_eq!(of(CLUSTER, CLUSTER), [1]);
