@@ -59,6 +59,9 @@ fn qemu_replays(bench: &Bench, image: &Path) -> Vec<u8> {
     std::fs::read(&raw).expect("QEMU's disk")
 }
 
+/// Length of the log in the images that are made here.
+const RING: u64 = 1 << 20;
+
 fn replayed(first: u64, last: u64) -> LogState {
     LogState::Replayed { first, last }
 }
@@ -243,7 +246,7 @@ proptest! {
         let data_at = 4u64 << 20;
         let mut flat = [noise(1, 1 << 20), noise(2, 1 << 20)].concat();
         let parts = parts(&image);
-        let (mut log, mut place) = (Vec::new(), start * 4096);
+        let (mut log, mut place, mut qemu_loses_the_rest) = (Vec::new(), start * 4096, false);
         for (i, changes) in entries.iter().enumerate() {
             let changes = changes.iter().enumerate().map(|(j, (zero, sector, count))| {
                 let from = *sector as usize * 4096;
@@ -257,6 +260,9 @@ proptest! {
                 Change::Data(data_at + from as u64, bytes)
             });
             let bytes = entry(parts, 7 + i as u64, start * 4096, changes.collect()).bytes();
+            if place == RING {
+                qemu_loses_the_rest = true;
+            }
             log.push((place, bytes.clone()));
             place += bytes.len() as u64;
         }
@@ -266,6 +272,27 @@ proptest! {
         assert_eq!(found.info.log, Some(replayed(7, 6 + entries.len() as u64)));
         let (first, second) = flat.split_at(1 << 20);
         same(&ours, &[first, &[0; 1 << 20], second].concat());
-        same(&qemu_replays(&bench, &image), &ours);
+        if !qemu_loses_the_rest {
+            same(&qemu_replays(&bench, &image), &ours);
+        }
     }
+}
+
+/// One entry ends where the ring ends and the next begins where the ring does. QEMU 7.2 replays neither, so the judge is what the entries say.
+#[test]
+fn an_entry_that_begins_with_the_ring_belongs_to_the_one_that_ended_with_it() {
+    let bench = Bench::new();
+    let old = noise(1, 1 << 20);
+    let image =
+        Vhdx::new(1 << 20, 1 << 20, 512).block(0, Block::Full(old.clone())).write(&bench.path("image.vhdx"));
+    let (parts, data_at) = (parts(&image), 4u64 << 20);
+    let start = RING - 4096;
+    let zero = |n: u64| entry(parts, 7 + n, start, vec![Change::Zero(data_at + n * 8192, 4096)]).bytes();
+    make_dirty(&image, parts, &[(start, zero(0)), (RING, zero(1))]);
+    let found = opened(&image);
+    assert_eq!(found.info.log, Some(replayed(7, 8)));
+    let mut expect = old;
+    expect[..4096].fill(0);
+    expect[8192..12288].fill(0);
+    same(&content(&*found.disk), &expect);
 }
