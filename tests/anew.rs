@@ -101,6 +101,29 @@ fn a_dry_run_tells_the_whole_plan_and_writes_nothing() {
 }
 
 #[test]
+fn as_data_the_plan_names_long_files_by_length_and_hash() {
+    let dir = dir();
+    let image = sample("tiny-gen1");
+    let (out, _) = expect(
+        dir.path(),
+        &["convert", &text(&image), "gen2.vhdx", "--to", "gen2", "--dry-run", "--json"],
+        0,
+    );
+    assert!(out.len() < 256 << 10, "{} bytes", out.len());
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let ops = told["plan"]["patch"]["ops"].as_array().expect("operations");
+    let puts = |op: &&serde_json::Value| op["path"].as_str() == Some("/EFI/BOOT/BOOTX64.EFI");
+    let shim = &ops.iter().find(puts).expect("the loader's operation")["new"];
+    let raw = raw_copy(&image, dir.path(), "source.raw");
+    debugfs(&raw, ROOT_AT, &format!("dump {SHIM} {}", text(&dir.path().join("shim"))));
+    let bytes =
+        engine::convert::Bytes::from(std::fs::read(dir.path().join("shim")).expect("the guest's shim"));
+    assert_eq!(*shim, serde_json::json!({"bytes": bytes.len(), "blake3": bytes.hash()}));
+    // What is short stands there whole: LBA 0 is among it.
+    assert!(ops.iter().any(|op| op["old"].is_string() && op["new"].is_string()), "{out}");
+}
+
+#[test]
 fn other_programs_find_a_sound_disk_with_the_guests_own_loaders() {
     let dir = dir();
     let source = raw_copy(&sample("tiny-gen1"), dir.path(), "source.raw");

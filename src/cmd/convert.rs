@@ -59,7 +59,7 @@ pub fn convert(args: &ConvertArgs, cancel: &Cancel) -> Ended {
         None => None,
     };
     if args.json {
-        print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note,
+        print_json(&serde_json::json!({"image": args.image, "plan": outlined(&work)?, "note": work.note,
             "preflight": work.asked.as_ref().map(|a| &a.preflight), "result": exported, "capsule": capsule}))?;
     } else {
         let size = |n: u64| humansize::format_size(n, humansize::BINARY.decimal_places(1));
@@ -118,11 +118,18 @@ fn work(args: &ConvertArgs, opened: &Opened, format: OutFormat, cancel: &Cancel)
     Ok(plain(std::sync::Arc::new(disk), Some(note)))
 }
 
+fn outlined(work: &Work) -> Result<Option<serde_json::Value>, Problem> {
+    let outlined = work.plan.as_ref().map(engine::convert::outline).transpose();
+    outlined.map_err(|e| Problem::new(ExitCode::Broken, e))
+}
+
 /// What will be done, before it is done.
 fn show(args: &ConvertArgs, work: &Work, opened: &Opened) -> Result<(), Problem> {
     if args.json {
-        return print_json(&serde_json::json!({"image": args.image, "plan": work.plan, "note": work.note,
-            "preflight": work.asked.as_ref().map(|a| &a.preflight), "azure_ready": work.azure}));
+        return print_json(
+            &serde_json::json!({"image": args.image, "plan": outlined(work)?, "note": work.note,
+            "preflight": work.asked.as_ref().map(|a| &a.preflight), "azure_ready": work.azure}),
+        );
     }
     match &work.plan {
         Some(plan) => tell_part!("{plan}"),

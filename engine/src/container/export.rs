@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod alignment;
 mod child;
+mod direct;
 mod pacer;
 mod partial;
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub use capsule::{CAPSULE_MAX, Capsule, CapsuleError, MAGIC as CAPSULE_MAGIC};
 pub use op::{Change, Op, Place};
 pub use patch::{LowerError, Lowered, Patch, Phase, PlannedWrite, lower};
 pub use plan::{Direction, Plan, Refusal, RefusalReason, Strategy};
+pub use report::outline;
 pub use room::SCRIPT_SECTORS;
 pub use to_gen1::{Gen1Options, Kits, TableChoice, to_gen1};
 pub use to_gen2::to_gen2;

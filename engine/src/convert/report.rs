@@ -1,8 +1,42 @@
 //! A plan as people read it: what, where, how much, why.
 
-use super::{Op, Plan, Strategy};
+use super::{Bytes, Op, Plan, Strategy};
 use crate::guest::size;
+use serde_json::{Value, json};
 use std::fmt;
+
+/// Most bytes of a change that [`outline`] spells out: boot code and tables are, the files of a loader are not.
+const SPELLED_MAX: u64 = 4096;
+
+/// A plan as data to read: as it serializes, but of more than 4 KiB of old or new bytes only how many they are and their BLAKE3 stands there,
+/// as `{"bytes": 1048576, "blake3": "…"}`. It is no patch that could be applied.
+///
+/// # Errors
+/// What the serializer says; none is known.
+pub fn outline(plan: &Plan) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(plan)?;
+    shorten(&mut value);
+    Ok(value)
+}
+
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
+            // A short spelling is short whatever it stands for.
+            let bytes = matches!(name.as_str(), "old" | "new")
+                .then(|| value.as_str().filter(|text| text.len() as u64 > SPELLED_MAX))
+                .flatten()
+                .and_then(|text| serde_json::from_value::<Bytes>(text.into()).ok())
+                .filter(|bytes| bytes.len() > SPELLED_MAX);
+            match bytes {
+                Some(bytes) => *value = json!({"bytes": bytes.len(), "blake3": bytes.hash()}),
+                None => shorten(value),
+            }
+        }),
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
 
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

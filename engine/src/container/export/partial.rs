@@ -1,5 +1,6 @@
 //! The file before it has its name.
 
+use super::direct::Direct;
 use super::pacer::Pacer;
 use super::{ExportError, ExportOptions, Flush, Storage};
 use crate::disk::FileSpan;
@@ -14,6 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a temporary name has behind the final one; the number of the writing process follows.
 const MARK: &str = ".drill-partial-";
+/// Most bytes of one write through the page cache. For each the kernel takes one stretch of memory, and beyond eight pages it may stop to make room for
+/// it (`PAGE_ALLOC_COSTLY_ORDER`), which costs more than the copy where memory is full.
+const PIECE: usize = 32 << 10;
 /// File systems that can let two files share blocks: XFS, btrfs, bcachefs, OCFS2 (`f_type`, see statfs(2)).
 const SHARES_BLOCKS: [u64; 4] = [0x5846_5342, 0x9123_683E, 0xCA45_1A4E, 0x7461_636F];
 /// Attempts to make the temporary file while other processes clear left-overs of the same name away.
@@ -51,6 +55,10 @@ pub(super) struct Partial {
     out: PathBuf,
     options: ExportOptions,
     pacer: Option<Pacer>,
+    /// The same file for writes past the page cache.
+    direct: Option<Direct>,
+    /// Taken by each writer that goes through the page cache: the kernel lets one in at a time, and those that wait there burn the processor.
+    turn: Mutex<()>,
     /// The file system can let two files share blocks.
     shares: bool,
     named: Mutex<bool>,
@@ -204,8 +212,14 @@ impl Partial {
             };
             let shares =
                 rustix::fs::fstatfs(&*file).is_ok_and(|fs| SHARES_BLOCKS.contains(&(fs.f_type as u64)));
+            let direct = match options.flush {
+                // What is read back for its hash had better be in memory.
+                Flush::Durable if !options.hash => Direct::open(&path, &file),
+                _ => None,
+            };
             let (out, options) = (out.to_path_buf(), options.clone());
-            return Ok(Partial { file, path, out, options, pacer, shares, named: Mutex::new(false) });
+            let (turn, named) = (Mutex::new(()), Mutex::new(false));
+            return Ok(Partial { file, path, out, options, pacer, direct, turn, shares, named });
         }
         Err(failed("creating", io::Error::other("other exports to the same name keep removing it")))
     }
@@ -278,7 +292,16 @@ impl Target for Partial {
 
 impl Storage for Partial {
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, at)?;
+        if let Some(direct) = &self.direct
+            && direct.write_at(at, bytes)?
+        {
+            return Ok(());
+        }
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        for (n, piece) in (0..).zip(bytes.chunks(PIECE)) {
+            self.file.write_all_at(piece, at + n * PIECE as u64)?;
+        }
+        drop(turn);
         self.wrote(bytes.len() as u64);
         Ok(())
     }

@@ -2,8 +2,9 @@
 //!
 //! Of bytes that lie in a file as they are only the first ones of each grain are looked at; a grain is read whole only when they are zero. Where the
 //! file system can share blocks the kernel is left to do so (`copy_file_range(2)`); elsewhere two threads copy through buffers that stay in the
-//! processor's cache, which is faster than the kernel's own copy (docs/performance.md).
+//! processor's cache, which is faster than the kernel's own copy; what must be durable goes from there past the page cache (docs/performance.md).
 
+use super::direct::Buffer;
 use super::{ExportError, Phase, Progress, Sink, Storage};
 use crate::disk::{Disk, ExtentKind, FileSpan, ReadError, SourceFile};
 use crate::units::ByteOffset;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Bytes between two calls of the progress callback, and most that one call of the kernel copies.
 const WINDOW: u64 = 4 << 20;
 /// Bytes of a buffer. Small enough that what was read is still in the processor's cache when it is written.
-const STEP: u64 = 512 << 10;
+const STEP: u64 = 1 << 20;
 /// Pieces that may wait to be written.
 const QUEUE: usize = 8;
 /// Threads that write. A file takes one write at a time, but one thread can read while another writes.
@@ -51,7 +52,7 @@ enum Job<'a> {
     /// Bytes of another file.
     Copy { to: u64, from: FileSpan<'a> },
     /// Parts of a buffer: where each goes, and which bytes it has.
-    Write { bytes: Vec<u8>, parts: Vec<(u64, std::ops::Range<usize>)> },
+    Write { bytes: Buffer, parts: Vec<(u64, std::ops::Range<usize>)> },
 }
 
 /// Copy all data of `disk` into `out`, where `sink` wants it. Returns the bytes written.
@@ -65,7 +66,7 @@ pub(super) fn pump(
     let (kernel_copies, failed) = (&AtomicBool::new(true), &AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (full, to_write) = bounded::<Job<'_>>(QUEUE);
-        let (empty, to_fill) = bounded::<Vec<u8>>(QUEUE + WRITERS);
+        let (empty, to_fill) = bounded::<Buffer>(QUEUE + WRITERS);
         let writers: Vec<_> = (0..WRITERS)
             .map(|_| {
                 let (to_write, empty) = (to_write.clone(), empty.clone());
@@ -95,7 +96,7 @@ struct Feeder<'p, 'a> {
     sink: &'p mut dyn Sink,
     out: &'p dyn Storage,
     full: &'p Sender<Job<'a>>,
-    to_fill: &'p Receiver<Vec<u8>>,
+    to_fill: &'p Receiver<Buffer>,
     /// The file that is being read ahead, and how far.
     ahead: Option<(&'a SourceFile, u64)>,
     written: u64,
@@ -177,9 +178,9 @@ impl<'a> Feeder<'_, 'a> {
 
     /// Bytes that must pass through memory.
     fn read(&mut self, disk: &dyn Disk, at: u64, len: u64) -> Result<Result<(), WriterGone>, PumpError> {
-        let mut bytes = self.to_fill.try_recv().unwrap_or_default();
-        bytes.resize(len as usize, 0); // at most STEP
-        disk.read_at(ByteOffset(at), &mut bytes).map_err(PumpError::Read)?;
+        let mut buffer = self.to_fill.try_recv().unwrap_or_default();
+        let bytes = buffer.sized(len as usize); // at most STEP
+        disk.read_at(ByteOffset(at), bytes).map_err(PumpError::Read)?;
         let is_data = |from: u64, len: u64| {
             let start = (from - at) as usize;
             Ok(!is_zero(&bytes[start..start + len as usize]))
@@ -195,7 +196,7 @@ impl<'a> Feeder<'_, 'a> {
                 from += n;
             }
         }
-        let sent = self.full.send(Job::Write { bytes, parts });
+        let sent = self.full.send(Job::Write { bytes: buffer, parts });
         Ok(sent.map_err(|_| WriterGone))
     }
 
@@ -229,11 +230,11 @@ impl<'a> Feeder<'_, 'a> {
 fn drain(
     out: &dyn Storage,
     to_write: &Receiver<Job<'_>>,
-    empty: &Sender<Vec<u8>>,
+    empty: &Sender<Buffer>,
     kernel_copies: &AtomicBool,
     failed: &AtomicBool,
 ) -> Result<(), PumpError> {
-    let mut buf = Vec::new();
+    let mut buf = Buffer::default();
     for job in to_write {
         if failed.load(Ordering::Relaxed) {
             return Ok(()); // the other's error says why
@@ -253,7 +254,7 @@ fn drain(
             }
             Job::Write { bytes, parts } => {
                 for (to, range) in parts {
-                    out.write_at(to, &bytes[range]).map_err(PumpError::Write)?;
+                    out.write_at(to, &bytes.bytes()[range]).map_err(PumpError::Write)?;
                 }
                 let _ = empty.try_send(bytes); // a buffer that finds no place is freed
             }
@@ -263,14 +264,14 @@ fn drain(
 }
 
 /// A copy for file systems between which the kernel cannot.
-fn copy_through(out: &dyn Storage, to: u64, from: FileSpan<'_>, buf: &mut Vec<u8>) -> Result<(), PumpError> {
+fn copy_through(out: &dyn Storage, to: u64, from: FileSpan<'_>, buf: &mut Buffer) -> Result<(), PumpError> {
     let mut done = 0;
     while done < from.len {
         let n = (from.len - done).min(STEP);
-        buf.resize(n as usize, 0);
+        let bytes = buf.sized(n as usize); // at most STEP
         let at = from.at + done;
-        from.file.read_exact_at(at, buf).map_err(|e| read_error(from, at, e))?;
-        out.write_at(to + done, buf).map_err(PumpError::Write)?;
+        from.file.read_exact_at(at, bytes).map_err(|e| read_error(from, at, e))?;
+        out.write_at(to + done, bytes).map_err(PumpError::Write)?;
         done += n;
     }
     Ok(())
