@@ -30,6 +30,7 @@ pub fn all(quick: bool) -> Vec<Case> {
     cases.extend([child("child-1t", TIB), child("child-1g", GIB)]);
     cases.push(share(quick));
     cases.push(hash(quick));
+    cases.push(boot());
     cases
 }
 
@@ -159,6 +160,20 @@ fn hash(quick: bool) -> Case {
             Contender::drill("raw").no_flush().then_hash(),
         ],
         demands: vec![Demand::Faster { than: 1, times: 1.0 }],
+    }
+}
+
+/// What looking at a boot costs.
+fn boot() -> Case {
+    Case {
+        name: "boot".into(),
+        what: "the sample guest up to its marker and down again, Generation 2 under TCG: drill against the same QEMU command line, bare".into(),
+        place: Place::Dir,
+        room_needed: 2 * GIB,
+        source: Source::booted(GIB),
+        cache: Cache::Warm,
+        contenders: vec![Contender::boot(), Contender::bare_boot()],
+        demands: vec![Demand::CpuWithin { than: 1, times: 1.02 }],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is timed, as the commands it runs.
 
+use crate::bare;
 use anyhow::{Context as _, Result};
 use std::ffi::OsString;
 use std::io::Read;
@@ -125,6 +126,19 @@ impl Contender {
     /// `qemu-img info`, which looks at much less.
     pub fn qemu_info() -> Contender {
         Contender::new("qemu-img info", Tool::Peer("qemu-img"), vec![Word::Plain("info"), Word::Source])
+    }
+
+    /// `drill boot` until the guest is up, and down again.
+    pub fn boot() -> Contender {
+        use Word::{Plain, Result, Source};
+        let words = [vec![Plain("boot"), Source, Plain("--out"), Result], bare::BOOT.map(Plain).to_vec()];
+        Contender::new("drill boot", Tool::Drill, words.concat())
+    }
+
+    /// The same QEMU with the same arguments, and nobody who looks at it.
+    pub fn bare_boot() -> Contender {
+        let words = vec![Word::Plain("--bare-boot"), Word::Source];
+        Contender::new("qemu-system-x86_64, bare", Tool::Itself, words)
     }
 
     /// Drill does not wait for the storage.

@@ -1,6 +1,7 @@
 //! What must come out of a case.
 
 use crate::rounds::Outcome;
+use crate::stats::Spread;
 
 /// One demand; numbers name a contender.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -16,6 +17,13 @@ pub enum Demand {
     LessCpu {
         /// Whom.
         than: usize,
+    },
+    /// Drill uses at most so many times the CPU time of another, by the median of the rounds' ratios.
+    CpuWithin {
+        /// Whose.
+        than: usize,
+        /// How many times.
+        times: f64,
     },
     /// Drill's median is below this.
     Wall {
@@ -49,6 +57,11 @@ impl Demand {
             Demand::LessCpu { than } => {
                 let (own, other) = (drill.cpu.median, outcome.sides.get(than).map_or(0.0, |s| s.cpu.median));
                 (format!("less CPU time than {}: {own:.2} s, {other:.2} s", name(than)), own < other)
+            }
+            Demand::CpuWithin { than, times } => {
+                let Spread { low, median, high } = outcome.cpu_shares(than);
+                let found = format!("{median:.3} × [{low:.3}, {high:.3}]");
+                (format!("at most {times} × the CPU time of {}: {found}", name(than)), median <= times)
             }
             Demand::Wall { below_ms } => {
                 let ms = drill.wall.median * 1000.0;

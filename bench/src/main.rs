@@ -13,6 +13,7 @@
 //! Not measured: the work that kernel threads do for a process (writeback) is in nobody's CPU time. A process's peak memory is never told lower
 //! than this program's own, which is a few MiB.
 
+mod bare;
 mod cache;
 mod case;
 mod cases;
@@ -70,12 +71,18 @@ struct Args {
     /// Hash a file on one thread (BLAKE3) and end: a peer of this program's own.
     #[arg(long, value_name = "FILE", hide = true)]
     hash_file: Option<PathBuf>,
+    /// Start QEMU as drill did with this image, wait for the marker, shut it down: a peer of this program's own.
+    #[arg(long, value_name = "FILE", hide = true)]
+    bare_boot: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(file) = &args.hash_file {
         return contender::hash_file(file);
+    }
+    if let Some(image) = &args.bare_boot {
+        return bare::boot(image);
     }
     let all = cases::all(args.quick);
     let chosen: Vec<Case> = all

@@ -55,11 +55,19 @@ pub struct Outcome {
 impl Outcome {
     /// How many times faster drill was than `other` in each round.
     pub fn ratios(&self, other: usize) -> Spread {
+        self.of_rounds(other, |own, other| other.wall.as_secs_f64() / own.wall.as_secs_f64())
+    }
+
+    /// How many times the CPU time of `other` drill used in each round.
+    pub fn cpu_shares(&self, other: usize) -> Spread {
+        self.of_rounds(other, |own, other| own.cpu.as_secs_f64() / other.cpu.as_secs_f64())
+    }
+
+    fn of_rounds(&self, other: usize, ratio: impl Fn(&Sample, &Sample) -> f64) -> Spread {
         let (Some(drill), Some(other)) = (self.sides.first(), self.sides.get(other)) else {
             return Spread::default();
         };
-        let pairs = drill.samples.iter().zip(&other.samples);
-        Spread::of(pairs.map(|(own, other)| other.wall.as_secs_f64() / own.wall.as_secs_f64()))
+        Spread::of(drill.samples.iter().zip(&other.samples).map(|(own, other)| ratio(own, other)))
     }
 }
 
@@ -131,6 +139,9 @@ fn once(
     // Blocks are counted once they have a place, and removed outside of anybody's time.
     cache::settle(place.path())?;
     sample.taken = free.saturating_sub(place.free()?);
+    if result.is_dir() {
+        std::fs::remove_dir_all(&result)?;
+    }
     sample.result_len = std::fs::metadata(&result).map_or(0, |m| m.len());
     if sample.result_len > 0 {
         std::fs::remove_file(&result)?;

@@ -27,7 +27,7 @@ pub struct Source {
 }
 
 /// What is on the disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Content {
     /// A partition table and so many stretches of random data.
     Stretches(u64),
@@ -35,6 +35,8 @@ enum Content {
     Full,
     /// The sample guest in the beginning, and nothing else.
     Guest,
+    /// The same; and drill has started it once, so that its QEMU's arguments are known.
+    Booted,
 }
 
 impl Source {
@@ -53,13 +55,18 @@ impl Source {
         Source { len, content: Content::Guest, block_size: None, format: "vhdx" }
     }
 
+    /// The same, with [`crate::bare`]'s notes of a boot by drill beside it.
+    pub fn booted(len: u64) -> Source {
+        Source { len, content: Content::Booted, block_size: None, format: "vhdx" }
+    }
+
     /// In words.
     pub fn describe(&self) -> String {
         let block = self.block_size.map(|b| format!(" in blocks of {} MiB", b / MIB)).unwrap_or_default();
         let data = match self.content {
             Content::Stretches(n) => format!("{} MiB of data", n * STRETCH / MIB),
             Content::Full => format!("{} MiB of data", self.len / MIB),
-            Content::Guest => "the sample guest on it".into(),
+            Content::Guest | Content::Booted => "the sample guest on it".into(),
         };
         format!("{} GiB{block}, {data}", self.len / GIB)
     }
@@ -72,7 +79,7 @@ impl Source {
         let (raw, image) = (dir.join("source.raw"), dir.join(format!("source.{}", self.format)));
         let path = |p: &Path| p.to_str().map(str::to_owned).context("a UTF-8 path");
         let file = match self.content {
-            Content::Guest => sample(&raw, tools)?,
+            Content::Guest | Content::Booted => sample(&raw, tools)?,
             Content::Stretches(_) | Content::Full => File::create_new(&raw).context("the raw source")?,
         };
         file.set_len(self.len)?;
@@ -88,7 +95,7 @@ impl Source {
                 run("sgdisk", &["-n", "1:2048:0", "-t", "1:8300", &path(&raw)?])?;
             }
             // The backup of its table goes to the new end.
-            Content::Guest => run("sgdisk", &["-e", &path(&raw)?])?,
+            Content::Guest | Content::Booted => run("sgdisk", &["-e", &path(&raw)?])?,
         }
         drop(file);
         let (raw_text, image_text) = (path(&raw)?, path(&image)?);
@@ -101,6 +108,9 @@ impl Source {
         run("qemu-img", &args)?;
         std::fs::remove_file(&raw)?;
         crate::cache::flush(&image)?;
+        if self.content == Content::Booted {
+            crate::bare::note_arguments(&image, &tools.drill)?;
+        }
         Ok(image)
     }
 }
