@@ -296,6 +296,10 @@ pub struct BootArgs {
     /// Enforce Secure Boot (Generation 2).
     #[arg(long)]
     pub secure_boot: bool,
+
+    /// Give it a TPM 2.0, empty (Generation 2)
+    #[arg(long)]
+    pub tpm: bool,
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024)]
     pub memory: u32,

@@ -24,6 +24,8 @@ pub struct Host {
     pub qemu_binary: PathBuf,
     /// `qemu-img`.
     pub qemu_img: PathBuf,
+    /// `swtpm`, if it is there.
+    pub swtpm: Option<PathBuf>,
     /// Folders of firmware descriptors; a file in an earlier one hides one of the same name in a later one.
     pub firmware_dirs: Vec<PathBuf>,
     /// KVM or TCG.
@@ -71,6 +73,7 @@ impl Host {
             fonts: FontCache::new(qemu_binary.clone(), GRUB_FONT.into()),
             qemu_binary,
             qemu_img: find("qemu-img")?,
+            swtpm: find("swtpm").ok(),
             firmware_dirs,
             accel,
             boot_id: boot_id.trim().to_owned(),

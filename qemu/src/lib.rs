@@ -75,6 +75,7 @@ mod run;
 pub mod screen;
 mod sweep;
 mod time;
+mod tpm;
 mod vm;
 
 pub use accel::{boot_sector, measure};

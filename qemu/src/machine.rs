@@ -100,6 +100,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Generation 2 only: enforce Secure Boot with the enrolled Microsoft keys.
     pub secure_boot: bool,
+    /// Generation 2 only: a TPM 2.0, new at every start.
+    pub tpm: bool,
     /// The disks, in controller order; the first is tried first.
     pub disks: Vec<Drive>,
     /// Offer the QEMU guest agent's channel.
@@ -140,6 +142,9 @@ pub enum MachineError {
     /// Secure Boot needs UEFI.
     #[error("secure boot was asked of a Generation 1 machine, which has no UEFI")]
     SecureBootWithoutUefi,
+    /// So does a TPM.
+    #[error("a TPM was asked of a Generation 1 machine, which has none on Hyper-V")]
+    TpmWithoutUefi,
     /// Zero memory or processors.
     #[error("a machine needs memory and at least one processor, got {memory_mib} MiB and {cpus}")]
     Empty {
@@ -159,6 +164,7 @@ impl Machine {
             memory_mib: 1024,
             cpus: 2,
             secure_boot: false,
+            tpm: false,
             disks: Vec::new(),
             agent: true,
         }
@@ -193,6 +199,9 @@ impl Machine {
         if self.generation == Generation::Gen1 && self.secure_boot {
             return Err(MachineError::SecureBootWithoutUefi);
         }
+        if self.generation == Generation::Gen1 && self.tpm {
+            return Err(MachineError::TpmWithoutUefi);
+        }
         match self.disks.iter().position(|d| d.child.is_none()) {
             Some(n) if self.bus == DiskBus::Ide => Err(MachineError::ReadOnlyIde(n)),
             _ => Ok(()),
@@ -224,6 +233,8 @@ pub struct Wiring {
     pub debug_fd: i32,
     /// Connected socket: the guest agent's channel.
     pub agent_fd: Option<i32>,
+    /// Connected socket: the TPM's control channel.
+    pub tpm_fd: Option<i32>,
     /// One entry a disk.
     pub drives: Vec<DriveFds>,
     /// Generation 2: the firmware's code and this boot's variables.
@@ -261,6 +272,11 @@ pub fn arguments(machine: &Machine, wiring: &Wiring) -> Vec<String> {
         args.device(json!({"driver": "virtio-serial-pci", "id": "ports"}));
         args.device(json!({"driver": "virtserialport", "bus": "ports.0", "chardev": "agent",
             "name": "org.qemu.guest_agent.0"}));
+    }
+    if let Some(fd) = wiring.tpm_fd {
+        args.socket("tpm", fd);
+        args.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
+        args.device(json!({"driver": "tpm-crb", "tpmdev": "tpm0"}));
     }
     if let Some(firmware) = &wiring.firmware {
         args.flash("firmware-code", &firmware.code, true);

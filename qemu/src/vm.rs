@@ -15,6 +15,7 @@ use crate::process::{self, Message, Observer, Process, Spec};
 use crate::qmp::{Qmp, QmpError};
 use crate::screen::{FontCache, Fonts, Watch};
 use crate::time::{Cancel, Deadline, TICK};
+use crate::tpm::Tpm;
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -50,6 +51,9 @@ pub enum StartError {
     /// No firmware.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
+    /// No swtpm.
+    #[error("a TPM was asked for, and swtpm is not in PATH; on Debian: apt install swtpm")]
+    NoTpm,
     /// A file or a socket.
     #[error("{what}: {source}")]
     Io {
@@ -95,6 +99,8 @@ pub enum Waited {
 pub struct Vm {
     pub(crate) process: Process,
     qmp: Qmp,
+    /// Dropped after QEMU: it ends by itself then.
+    _tpm: Option<Tpm>,
     serial: Mutex<UnixStream>,
     pub(crate) agent: Option<Mutex<Agent>>,
     run_dir: PathBuf,
@@ -163,6 +169,13 @@ impl Vm {
             Some((stream, fd)) => (Some(stream), Some(fd)),
             None => (None, None),
         };
+        let (tpm, tpm_fd) = match machine.tpm.then(|| inherit.socket()).transpose()? {
+            Some((stream, fd)) => {
+                let swtpm = host.swtpm.as_deref().ok_or(StartError::NoTpm)?;
+                (Some(Tpm::start(swtpm, run_dir, stream).map_err(io("start swtpm"))?), Some(fd))
+            }
+            None => (None, None),
+        };
         let mut drives = Vec::new();
         for drive in &machine.disks {
             drives.push(DriveFds {
@@ -174,8 +187,17 @@ impl Vm {
             });
         }
         let marker = marker(run_dir);
-        let wiring =
-            Wiring { marker: marker.clone(), accel, qmp_fd, serial_fd, debug_fd, agent_fd, drives, firmware };
+        let wiring = Wiring {
+            marker: marker.clone(),
+            accel,
+            qmp_fd,
+            serial_fd,
+            debug_fd,
+            agent_fd,
+            tpm_fd,
+            drives,
+            firmware,
+        };
         let args = arguments(machine, &wiring);
         let text = serde_json::to_string_pretty(&args).unwrap_or_default();
         std::fs::write(run_dir.join("arguments.json"), text).map_err(io("write arguments.json"))?;
@@ -208,6 +230,7 @@ impl Vm {
         Ok(Self {
             process,
             qmp,
+            _tpm: tpm,
             serial: Mutex::new(serial),
             agent,
             run_dir: run_dir.clone(),

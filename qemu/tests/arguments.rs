@@ -12,6 +12,7 @@ fn wiring(accel: Accel, drives: Vec<DriveFds>) -> Wiring {
         serial_fd: 11,
         debug_fd: 12,
         agent_fd: Some(13),
+        tpm_fd: None,
         drives,
         firmware: None,
     }
@@ -76,6 +77,17 @@ fn a_4kn_disk_says_its_sector_size_and_only_it() {
 }
 
 #[test]
+fn a_tpm_is_a_device_with_a_socket_of_its_own() {
+    let mut machine = Machine::new(Generation::Gen2);
+    machine.tpm = true;
+    assert_eq!(machine.check(), Ok(()));
+    let shown = lines(&arguments(&machine, &Wiring { tpm_fd: Some(14), ..wiring(Accel::Tcg, vec![]) }));
+    for wanted in ["socket,id=tpm,fd=14", "emulator,id=tpm0,chardev=tpm", "\"driver\":\"tpm-crb\""] {
+        assert!(shown.contains(wanted), "wanted {wanted} in\n{shown}");
+    }
+}
+
+#[test]
 fn a_bios_machine_may_have_its_disks_on_virtio_scsi() {
     let mut machine = Machine::new(Generation::Gen1);
     machine.bus = DiskBus::VirtioScsi;
@@ -97,6 +109,7 @@ fn machines_that_cannot_be_are_refused() {
         assert_eq!(machine.check(), Err(expect));
     }
     check(|m| m.secure_boot = true, MachineError::SecureBootWithoutUefi);
+    check(|m| m.tpm = true, MachineError::TpmWithoutUefi);
     check(|m| m.disks = vec![nbd(true), nbd(false)], MachineError::ReadOnlyIde(1));
     check(
         |m| m.disks = (0..5).map(|_| nbd(true)).collect(),

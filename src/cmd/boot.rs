@@ -18,6 +18,12 @@ pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
             "--secure-boot needs --as gen2: a BIOS has no Secure Boot",
         ));
     }
+    if args.tpm && args.generation == Generation::Gen1 {
+        return Err(Problem::new(
+            ExitCode::Usage,
+            "--tpm needs --as gen2: a Generation 1 machine has no TPM on Hyper-V",
+        ));
+    }
     let format = super::format_named(args.format.as_deref(), "--format")?;
     let told = Told { parents: args.parents.clone(), format };
     let name = args.image.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -26,7 +32,9 @@ pub fn boot(args: &BootArgs, cancel: &Cancel) -> Ended {
         Generation::Gen1 => 1,
         Generation::Gen2 => 2,
     };
-    let secure = if generation == 2 { format!(", secure_boot: {}", args.secure_boot) } else { String::new() };
+    let mut secure =
+        if generation == 2 { format!(", secure_boot: {}", args.secure_boot) } else { String::new() };
+    secure.push_str(if args.tpm { ", tpm: true" } else { "" });
     let wait = match &args.expect {
         Some(text) => format!("wait_text({}, {within}.seconds)", quoted(text)),
         None => format!("wait_ready({within}.seconds)"),

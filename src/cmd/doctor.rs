@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("qemu-img", "qemu-utils", "makes children"),
     ("qemu-nbd", "qemu-utils", "reads VMDK and qcow2 beyond the plain kind"),
     ("grub-mkimage", "grub-common", "makes the BIOS loader"),
+    ("swtpm", "swtpm", "the TPM of a Generation 2 machine"),
     ("sgdisk", "gdisk", "makes sample disks"),
     ("fdisk", "fdisk", "makes the sample disk with 4096-byte sectors"),
     ("mke2fs", "e2fsprogs", "makes sample disks"),

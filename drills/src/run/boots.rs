@@ -142,6 +142,7 @@ impl Run {
                 .unwrap_or(MEMORY_MIB),
             cpus: options.cpus.unwrap_or(2),
             secure_boot,
+            tpm: options.tpm,
             disks: vec![Drive {
                 base: Base::Nbd { socket, export: "disk".into() },
                 child: Some(child),
@@ -159,6 +160,7 @@ impl Run {
             (Generation::Gen2, true) => (2, "OVMF, Secure Boot enforced"),
             (Generation::Gen2, false) => (2, "OVMF, Secure Boot off"),
         };
+        let firmware = if options.tpm { format!("{firmware}, TPM 2.0") } else { firmware.to_owned() };
         let disk_bus = choice.bus.name();
         let accelerator = match vm.accel() {
             Accel::Kvm => "kvm",
@@ -170,7 +172,7 @@ impl Run {
                 machine: machine.name.clone(),
                 boot: number,
                 generation,
-                firmware: firmware.into(),
+                firmware: firmware.clone(),
                 accelerator: accelerator.into(),
                 disk_bus: disk_bus.into(),
             },

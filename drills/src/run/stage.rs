@@ -65,6 +65,11 @@ impl Stage for Run {
             None => "",
         }
         .to_owned();
+        let args = match (options.tpm, args.is_empty()) {
+            (false, _) => args,
+            (true, true) => "TPM".to_owned(),
+            (true, false) => format!("{args}, TPM"),
+        };
         self.act("start", Some(&name), args, Some(pos), |action| self.start_machine(action, machine, options))
     }
 

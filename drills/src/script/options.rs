@@ -70,6 +70,11 @@ pub static START: OptionSet = OptionSet {
             kind: Kind::Bool,
             doc: "Whether the firmware enforces Secure Boot (Generation 2 only).",
         },
+        Opt {
+            name: "tpm",
+            kind: Kind::Bool,
+            doc: "A TPM 2.0, new at every start (Generation 2 only; by swtpm). What was sealed to the old machine's TPM stays sealed.",
+        },
         Opt { name: "memory", kind: Kind::Bytes, doc: "Memory, whole MiB: `2.gib`." },
         Opt { name: "cpus", kind: Kind::Number, doc: "Processors, 1 to 64." },
     ],

@@ -48,6 +48,8 @@ pub struct StartOptions {
     pub nvram: Option<Nvram>,
     /// Whether the firmware enforces Secure Boot; `None` is the default of the generation.
     pub secure_boot: Option<bool>,
+    /// Whether it has a TPM.
+    pub tpm: bool,
     /// Memory in bytes, whole MiB.
     pub memory_bytes: Option<u64>,
     /// Processors.

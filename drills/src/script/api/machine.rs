@@ -211,6 +211,7 @@ fn start(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Vm> {
         match (key, value) {
             ("nvram", Value::Text(_)) => options.nvram = Some(Nvram::Empty),
             ("secure_boot", Value::Bool(on)) => options.secure_boot = Some(on),
+            ("tpm", Value::Bool(on)) => options.tpm = on,
             ("memory", Value::Bytes(n)) if MEMORY.contains(&n) && n % (1 << 20) == 0 => {
                 options.memory_bytes = Some(n)
             }
