@@ -93,13 +93,18 @@ pub fn find(dirs: &[PathBuf], secure_boot: bool) -> Result<FirmwareFiles, Firmwa
     })
 }
 
-/// Copies the variables' template to `copy`, so that each boot starts from the same state.
+/// Copies the variables' template, or what an earlier start left, to `copy`, so that each start has a store of its own.
 ///
 /// # Errors
 /// [`FirmwareError::Copy`].
-pub fn fresh_vars(files: &FirmwareFiles, copy: &Path) -> Result<FirmwareFiles, FirmwareError> {
-    let fail = |source| FirmwareError::Copy { template: files.vars.clone(), copy: copy.to_owned(), source };
-    let template = std::fs::read(&files.vars).map_err(fail)?;
+pub fn own_vars(
+    files: &FirmwareFiles,
+    kept: Option<&Path>,
+    copy: &Path,
+) -> Result<FirmwareFiles, FirmwareError> {
+    let from = kept.unwrap_or(&files.vars);
+    let fail = |source| FirmwareError::Copy { template: from.to_owned(), copy: copy.to_owned(), source };
+    let template = std::fs::read(from).map_err(fail)?;
     // Written, not copied: the template's read-only mode must not come along.
     std::fs::write(copy, template).map_err(fail)?;
     Ok(FirmwareFiles { code: files.code.clone(), vars: copy.to_owned() })

@@ -90,4 +90,4 @@ pub use run::{RunResult, Via};
 pub use screen::{Screen, Shown};
 pub use sweep::{Swept, sweep};
 pub use time::{Cancel, Deadline, TICK};
-pub use vm::{Looked, Paths, StartError, Stopped, Vm, Waited, evidence};
+pub use vm::{Looked, Paths, StartError, Stopped, VARIABLES, Vm, Waited, evidence};

@@ -100,6 +100,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Generation 2 only: enforce Secure Boot with the enrolled Microsoft keys.
     pub secure_boot: bool,
+    /// Generation 2 only: the firmware's variables as an earlier start left them; a store without any boot entry otherwise.
+    pub nvram: Option<PathBuf>,
     /// Generation 2 only: a TPM 2.0, new at every start.
     pub tpm: bool,
     /// The disks, in controller order; the first is tried first.
@@ -164,6 +166,7 @@ impl Machine {
             memory_mib: 1024,
             cpus: 2,
             secure_boot: false,
+            nvram: None,
             tpm: false,
             disks: Vec::new(),
             agent: true,

@@ -35,6 +35,9 @@ const ASK_FOR: Duration = Duration::from_millis(300);
 /// From `quit` to the end of the process.
 const QUIT: Duration = Duration::from_secs(5);
 
+/// The firmware's variables among a machine's files; Generation 2 alone has them.
+pub const VARIABLES: &str = "uefi-vars.fd";
+
 /// Where a machine leaves its files: `console.log`, `firmware.log`, `qemu.log`, `arguments.json`.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -157,7 +160,7 @@ impl Vm {
             Generation::Gen1 => None,
             Generation::Gen2 => {
                 let found = firmware::find(&host.firmware_dirs, machine.secure_boot)?;
-                Some(firmware::fresh_vars(&found, &run_dir.join("uefi-vars.fd"))?)
+                Some(firmware::own_vars(&found, machine.nvram.as_deref(), &run_dir.join(VARIABLES))?)
             }
         };
         let firmware_code = firmware.as_ref().map(|f| f.code.clone());

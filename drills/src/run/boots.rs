@@ -5,7 +5,7 @@ use super::actions::{Action, lock};
 use super::machines::{Machine, Writes};
 use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
 use crate::fault::Judgement;
-use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
+use crate::script::stage::{Done, ExitPolicy, Nvram, RunOutput, StartOptions};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::Server;
 use crate::verdict;
@@ -32,6 +32,7 @@ pub(crate) struct Boot {
     pub(crate) machine: MachineId,
     pub(crate) name: String,
     pub(crate) number: u32,
+    pub(super) secure_boot: bool,
     vm: RwLock<Vm>,
     server: Mutex<Option<Server>>,
     stopped: AtomicBool,
@@ -142,6 +143,12 @@ impl Run {
                 .unwrap_or(MEMORY_MIB),
             cpus: options.cpus.unwrap_or(2),
             secure_boot,
+            nvram: match options.nvram {
+                Some(Nvram::Kept) if machine.generation == Generation::Gen2 => {
+                    Some(self.kept_nvram(id, secure_boot)?)
+                }
+                _ => None, // a BIOS has none
+            },
             tpm: options.tpm,
             disks: vec![Drive {
                 base: Base::Nbd { socket, export: "disk".into() },
@@ -190,6 +197,7 @@ impl Run {
             machine: id,
             name: machine.name,
             number,
+            secure_boot,
             vm: RwLock::new(vm),
             server: Mutex::new(Some(server)),
             stopped: AtomicBool::new(false),

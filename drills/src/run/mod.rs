@@ -16,6 +16,7 @@ mod folder;
 mod home;
 mod lab;
 mod machines;
+mod nvram;
 mod preflight;
 mod screens;
 mod selftest;

@@ -62,8 +62,9 @@ pub static START: OptionSet = OptionSet {
     opts: &[
         Opt {
             name: "nvram",
-            kind: Kind::Word(&["empty"]),
-            doc: "Variable store of the firmware. `\"empty\"` has no boot entry: the disk must start by itself.",
+            kind: Kind::Word(&["empty", "kept"]),
+            doc: "Variable store of the firmware (Generation 2). `\"empty\"`, when nothing is said: no boot entry, the disk must start by itself. \
+                  `\"kept\"`: what the machine's last start in this drill left.",
         },
         Opt {
             name: "secure_boot",

@@ -61,6 +61,8 @@ pub struct StartOptions {
 pub enum Nvram {
     /// A fresh one without any boot entry: the disk must start by itself.
     Empty,
+    /// What the machine's last start in this run left.
+    Kept,
 }
 
 /// Options of `test_failover`.

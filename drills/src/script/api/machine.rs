@@ -209,7 +209,9 @@ fn start(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Vm> {
     let mut options = StartOptions::default();
     for (key, value) in read(c, &START, map)? {
         match (key, value) {
-            ("nvram", Value::Text(_)) => options.nvram = Some(Nvram::Empty),
+            ("nvram", Value::Text(word)) => {
+                options.nvram = Some(if word == "kept" { Nvram::Kept } else { Nvram::Empty });
+            }
             ("secure_boot", Value::Bool(on)) => options.secure_boot = Some(on),
             ("tpm", Value::Bool(on)) => options.tpm = on,
             ("memory", Value::Bytes(n)) if MEMORY.contains(&n) && n % (1 << 20) == 0 => {
