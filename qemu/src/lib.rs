@@ -65,9 +65,12 @@ mod accel;
 mod agent;
 mod base64;
 pub mod console;
+mod cpus;
+mod events;
 pub mod firmware;
 mod host;
 pub mod ladder;
+mod log;
 mod machine;
 mod process;
 pub mod qmp;
@@ -79,14 +82,15 @@ mod vm;
 
 pub use accel::{boot_sector, measure};
 pub use console::Cursor;
+pub use cpus::Running;
 pub use host::{AccelChoice, Host, HostError, create_child};
 pub use ladder::{Expect, Observation, Outcome, Rung, Verdict};
 pub use machine::{
-    Accel, Base, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments,
+    Accel, Base, CHILD_LIMIT, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments,
 };
 pub use process::Observer;
 pub use run::{RunResult, Via};
 pub use screen::{Screen, Shown};
 pub use sweep::{Swept, sweep};
 pub use time::{Cancel, Deadline, TICK};
-pub use vm::{Looked, Paths, StartError, Stopped, Vm, Waited, evidence};
+pub use vm::{LATE_SECONDS, Looked, Paths, StartError, Stopped, Vm, Waited, evidence};

@@ -1,8 +1,11 @@
 //! One machine: a handle that starts it, waits, asks, looks and stops. Dropping the handle ends QEMU.
 
 mod looks;
+mod pulse;
 
 pub use looks::Looked;
+pub use pulse::LATE_SECONDS;
+use pulse::Pulse;
 
 use crate::accel;
 use crate::agent::{Agent, AgentError};
@@ -102,6 +105,7 @@ pub struct Vm {
     generation: Generation,
     dumps: AtomicU64,
     watch: Mutex<Watch>,
+    pulse: Mutex<Pulse>,
     font_cache: FontCache,
     firmware_code: Option<PathBuf>,
     fonts: OnceLock<Arc<Fonts>>,
@@ -158,6 +162,7 @@ impl Vm {
         let mut inherit = Inherit::default();
         let (qmp, qmp_fd) = inherit.socket()?;
         let (serial, serial_fd) = inherit.socket()?;
+        let (serial2, serial2_fd) = inherit.socket()?;
         let (debug, debug_fd) = inherit.socket()?;
         let (agent, agent_fd) = match machine.agent.then(|| inherit.socket()).transpose()? {
             Some((stream, fd)) => (Some(stream), Some(fd)),
@@ -174,8 +179,17 @@ impl Vm {
             });
         }
         let marker = marker(run_dir);
-        let wiring =
-            Wiring { marker: marker.clone(), accel, qmp_fd, serial_fd, debug_fd, agent_fd, drives, firmware };
+        let wiring = Wiring {
+            marker: marker.clone(),
+            accel,
+            qmp_fd,
+            serial_fd,
+            serial2_fd,
+            debug_fd,
+            agent_fd,
+            drives,
+            firmware,
+        };
         let args = arguments(machine, &wiring);
         let text = serde_json::to_string_pretty(&args).unwrap_or_default();
         std::fs::write(run_dir.join("arguments.json"), text).map_err(io("write arguments.json"))?;
@@ -188,7 +202,10 @@ impl Vm {
             run_dir: run_dir.clone(),
             inherit: inherit.fds.clone(),
             serial: serial_reader,
+            serial2,
             debug,
+            children: machine.disks.iter().filter_map(|d| d.child.clone()).collect(),
+            child_limit: machine.child_limit,
             observer,
         };
         let process = Process::start(spec, inherit).map_err(io("start QEMU"))?;
@@ -198,6 +215,7 @@ impl Vm {
         };
         let deadline = Deadline::after(MONITOR);
         let started = Qmp::connect(qmp, on_event, deadline, cancel)
+            .and_then(|qmp| pulse::count_late(&qmp, machine.disks.len(), deadline, cancel).map(|()| qmp))
             .and_then(|qmp| qmp.execute("cont", Value::Null, deadline, cancel).map(|_| qmp));
         let qmp = started.map_err(|error| match error {
             QmpError::Cancelled => StartError::Cancelled,
@@ -215,6 +233,7 @@ impl Vm {
             generation: machine.generation,
             dumps: AtomicU64::new(0),
             watch: Mutex::default(),
+            pulse: Mutex::default(),
             font_cache: host.fonts.clone(),
             firmware_code,
             fonts: OnceLock::new(),
@@ -251,6 +270,16 @@ impl Vm {
         self.process.shared.lock().ladder.attempts().to_vec()
     }
 
+    /// Says how many resets belong to a good boot of this guest; more are counted towards a loop.
+    pub fn expect_resets(&self, count: u32) {
+        self.process.shared.lock().ladder.expect_resets(count);
+    }
+
+    /// What this host did wrong to the guest's disk so far, if anything.
+    pub fn host_trouble(&self) -> Option<String> {
+        self.process.shared.lock().ladder.host_trouble().map(str::to_owned)
+    }
+
     /// Waits until the guest is ready, or it is clear that it will not be, or the deadline passes.
     pub fn wait_ready(&self, expect: &Expect, deadline: Deadline, cancel: &Cancel) -> Verdict {
         let shared = &self.process.shared;
@@ -264,7 +293,14 @@ impl Vm {
                 return state.ladder.judge(End::Cancelled, now);
             }
             if let Some(verdict) = state.ladder.decided(now) {
-                return verdict;
+                if verdict.is_ready() {
+                    return verdict;
+                }
+                // Whose fault it is: how this host served the disk until now is asked first.
+                drop(state);
+                self.feel(cancel);
+                state = shared.lock();
+                return state.ladder.decided(now).unwrap_or(verdict);
             }
             if let Some(exited) = &state.exited {
                 let words: Vec<_> = state.complaints.iter().cloned().collect();
@@ -287,6 +323,7 @@ impl Vm {
                 last_look = deadline.passed();
                 drop(state);
                 let took = self.look(cancel).map_or(Duration::ZERO, |(_, took)| took);
+                self.feel(cancel);
                 look_at = Instant::now() + Watch::pause(took);
                 state = shared.lock();
                 if last_look {

@@ -7,10 +7,12 @@ use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
 use crate::fault::Judgement;
 use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
-use crate::serve::Server;
+use crate::serve::{Pace, Server};
 use crate::verdict;
 use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
-use qemu::{Accel, Base, Deadline, Drive, Expect, Generation, Observation, RunResult, Stopped, Verdict, Vm};
+use qemu::{
+    Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Stopped, Verdict, Vm,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -24,6 +26,8 @@ const RUN_WITHIN: Duration = Duration::from_secs(120);
 const QUOTED: usize = 400;
 /// Memory of a machine that does not say.
 const MEMORY_MIB: u32 = 1024;
+/// Resets of one start that are told; a guest that resets for ever must not fill the journal.
+const MAX_RESETS_TOLD: usize = 20;
 /// Least time between two events about a growing console.
 const CONSOLE_EVERY: Duration = Duration::from_millis(250);
 
@@ -34,6 +38,7 @@ pub(crate) struct Boot {
     pub(crate) number: u32,
     vm: RwLock<Vm>,
     server: Mutex<Option<Server>>,
+    pace: Arc<Pace>,
     stopped: AtomicBool,
     dropped_child: Option<PathBuf>,
 }
@@ -63,6 +68,22 @@ impl Boot {
 
     pub(super) fn vm(&self) -> std::sync::RwLockReadGuard<'_, Vm> {
         self.vm.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a wait ends in. A guest that was let down by this host's disk gives no answer.
+    fn wait(&self, expect: &Expect, within: Duration, cancel: &Cancel) -> Verdict {
+        let mut verdict = self.vm().wait_ready(expect, Deadline::after(within), cancel);
+        let longest = self.pace.longest();
+        if longest >= Duration::from_secs(qemu::LATE_SECONDS)
+            && matches!(verdict.outcome, ladder::Outcome::Stopped { .. } | ladder::Outcome::Unseen { .. })
+        {
+            let reason = format!(
+                "this host let the guest wait {} s for a read of its disk, longer than a guest waits; what the guest did then is no answer about it",
+                longest.as_secs()
+            );
+            verdict.outcome = ladder::Outcome::Broken { reason };
+        }
+        verdict
     }
 
     fn drop_disk(&self) {
@@ -148,12 +169,15 @@ impl Run {
                 sector,
             }],
             agent: true,
+            child_limit: options.writes_bytes.unwrap_or(qemu::CHILD_LIMIT),
         };
-        let observer = self.observer(&machine, number, &action.path, &tag);
+        let resets = options.resets.unwrap_or(0);
+        let observer = self.observer(&machine, number, &action.path, &tag, resets);
         let paths = qemu::Paths { run_dir: self.recorder.run_dir().join(&tag) };
         std::fs::create_dir(&paths.run_dir).map_err(|e| broken("making its folder", &e))?;
         let vm = Vm::start(&self.lab.host, &wanted, &paths, observer, &self.cancel)
             .map_err(|e| broken("starting it", &e))?;
+        vm.expect_resets(resets);
         let (generation, firmware) = match (machine.generation, secure_boot) {
             (Generation::Gen1, _) => (1, "SeaBIOS"),
             (Generation::Gen2, true) => (2, "OVMF, Secure Boot enforced"),
@@ -189,6 +213,7 @@ impl Run {
             name: machine.name,
             number,
             vm: RwLock::new(vm),
+            pace: Arc::clone(server.pace()),
             server: Mutex::new(Some(server)),
             stopped: AtomicBool::new(false),
             dropped_child,
@@ -220,10 +245,18 @@ impl Run {
         machine.boots
     }
 
-    fn observer(&self, machine: &Machine, boot: u32, path: &EventPath, tag: &str) -> qemu::Observer {
+    fn observer(
+        &self,
+        machine: &Machine,
+        boot: u32,
+        path: &EventPath,
+        tag: &str,
+        resets: u32,
+    ) -> qemu::Observer {
         let (recorder, path, name) = (self.recorder.clone(), path.clone(), machine.name.clone());
         let (tag, console) = (tag.to_owned(), event::ArtifactName::new(format!("{tag}/console.log")).ok());
         let mut climb = Climb { ladder: Ladder::default(), told: Vec::new(), resets: 0 };
+        climb.ladder.expect_resets(resets);
         let (mut told_len, mut told_at) = (0u64, None::<Instant>);
         Box::new(move |seen: &Observation| {
             climb.ladder.observe(seen);
@@ -257,7 +290,7 @@ impl Run {
         within: Duration,
     ) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
-        let verdict = boot.vm().wait_ready(expect, Deadline::after(within), &self.cancel);
+        let verdict = boot.wait(expect, within, &self.cancel);
         let ended = self.tell_verdict(action, &boot, &verdict);
         if ended.is_err() && !self.cancel.is_cancelled() {
             self.keep_screen(action, &boot);
@@ -339,6 +372,10 @@ impl Run {
                 }
                 Ok((RunOutput { exit, output }, detail))
             }
+            RunResult::Late { .. } | RunResult::NoWay { .. } if boot.vm().host_trouble().is_some() => {
+                let host = boot.vm().host_trouble().unwrap_or_default();
+                Err(VerbError::new(Outcome::Broken, format!("`{command}` in the guest: {host}")))
+            }
             RunResult::NoWay { reason } => Err(VerbError::new(
                 Outcome::NotPerformed,
                 format!("`{command}` could not be run in the guest: {reason}"),
@@ -396,7 +433,7 @@ impl Run {
 
     /// What waiting for `ready` ends in.
     pub(crate) fn verdict_of(&self, boot: &Boot, within: Duration) -> Verdict {
-        boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel)
+        boot.wait(&Expect::Ready, within, &self.cancel)
     }
 
     pub(crate) fn send_to(&self, machine: &str, text: &str) {
@@ -441,15 +478,27 @@ impl Climb {
     /// The events that this observation is worth.
     fn news(&mut self, machine: &str, boot: u32, seen: &Observation) -> Vec<Kind> {
         let mut news = Vec::new();
-        if matches!(seen.seen, Seen::Reset) {
-            self.resets = self.resets.saturating_add(1);
-            news.push(Kind::Reset {
-                machine: machine.into(),
-                boot,
-                expected: false,
-                reason: "the guest reset itself".into(),
-                at_ms: seen.at_ms,
-            });
+        if let Seen::HostIo(how) = &seen.seen {
+            news.push(Kind::Note { text: format!("{machine}: {how}") });
+        }
+        if self.ladder.resets() > self.resets {
+            self.resets = self.ladder.resets();
+            self.told.clear();
+            if self.resets > MAX_RESETS_TOLD {
+                return news;
+            }
+            let (expected, reason) = self.ladder.last_reset().map_or((false, ""), |r| (r.expected, r.reason));
+            let reason = reason.to_owned();
+            news.push(Kind::Reset { machine: machine.into(), boot, expected, reason, at_ms: seen.at_ms });
+            if self.resets == MAX_RESETS_TOLD {
+                let text = format!(
+                    "{machine} has reset itself {MAX_RESETS_TOLD} times; what it does from here on is not told reset by reset"
+                );
+                news.push(Kind::Note { text });
+            }
+        }
+        if self.resets >= MAX_RESETS_TOLD {
+            return news;
         }
         let Some(attempt) = self.ladder.attempts().last() else { return news };
         for reached in &attempt.reached {

@@ -1,7 +1,7 @@
 //! The table of what firmware, loaders and kernels say, and what each saying means. A row is data: add a case here.
 
 use super::Rung;
-use super::Source::{self, Debug, Screen, Serial};
+use super::Source::{self, Debug, Screen, Serial, Serial2};
 
 /// How a row's text is looked for in a line (leading and trailing blanks do not count).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub enum Means {
         /// Among several causes the greatest weight explains the others.
         weight: u8,
     },
+    /// The boot waits at this rung for somebody who does not come; a prompt counts too.
+    Waits {
+        /// Where.
+        at: Rung,
+        /// Milliseconds without a move of anything after which nobody will come.
+        patience_ms: u64,
+    },
+    /// The guest says that it will reset itself, as a good boot may at this rung.
+    WillReset(Rung),
 }
 
 /// One row.
@@ -70,8 +79,8 @@ impl Pattern {
     }
 }
 
-const TEXT: &[Source] = &[Serial, Screen];
-const BIOS: &[Source] = &[Debug, Screen, Serial];
+const TEXT: &[Source] = &[Serial, Serial2, Screen];
+const BIOS: &[Source] = &[Debug, Screen, Serial, Serial2];
 
 const fn rung(id: &'static str, needle: Needle, sources: &'static [Source], rung: Rung) -> Pattern {
     Pattern { id, needle, sources, means: Means::Reached(rung), text: "", next: "" }
@@ -99,6 +108,20 @@ const fn trouble(
     Pattern { id, needle, sources, means: Means::Cause { at, terminal: false, weight }, text, next }
 }
 
+const fn waits(
+    id: &'static str,
+    needle: Needle,
+    (at, patience_ms): (Rung, u64),
+    text: &'static str,
+    next: &'static str,
+) -> Pattern {
+    Pattern { id, needle, sources: TEXT, means: Means::Waits { at, patience_ms }, text, next }
+}
+
+const fn reset(id: &'static str, needle: Needle, at: Rung, text: &'static str) -> Pattern {
+    Pattern { id, needle, sources: TEXT, means: Means::WillReset(at), text, next: "" }
+}
+
 use Needle::{All, Both, Ends, Has, Starts};
 use Rung::{Firmware, Init, Kernel, Loader, Ready};
 
@@ -114,6 +137,16 @@ const LOOK_BOOT_DISK: &str = "does the disk have what this firmware starts: boot
 const LOOK_ROOT: &str = "root= on the kernel command line, and whether the initramfs has the driver of this machine's disk controller";
 const LOOK_GRUB: &str =
     "the prefix and search lines of the first grub.cfg, and whether the partition they name still exists";
+
+const LOOK_FSCK: &str = "fsck on a copy of the disk; was it copied while the guest wrote?";
+const LOOK_DISK: &str =
+    "whether the guest has the driver of this machine's disk controller, and its interrupts";
+const LOOK_KEY: &str =
+    "a key in a TPM or on a server is not there in the lab: drill a copy that unlocks without one";
+/// GRUB waits 10 s for a key after an error and then shows its menu again, which waits for ever.
+const KEY_MS: u64 = 20_000;
+/// What unlocks a disk by itself has done so by then.
+const PASSPHRASE_MS: u64 = 60_000;
 
 /// All rows. Several may match one line; each counts once an attempt.
 pub const PATTERNS: &[Pattern] = &[
@@ -344,6 +377,37 @@ pub const PATTERNS: &[Pattern] = &[
         "GRUB could not read the disk",
         "the disk's export, and whether the BIOS reaches that far",
     ),
+    trouble(
+        "grub-memory",
+        Has("error: out of memory"),
+        TEXT,
+        (Loader, 4),
+        "GRUB ran out of memory",
+        "the size of the initramfs, and the memory of the machine",
+    ),
+    waits(
+        "waits-for-key",
+        Has("Press any key to continue"),
+        (Loader, KEY_MS),
+        "the loader waits for a key that nobody presses",
+        "the loader's message before this line",
+    ),
+    waits(
+        "loader-passphrase",
+        Has("Enter passphrase for hd"),
+        (Loader, PASSPHRASE_MS),
+        "GRUB asks for a passphrase",
+        LOOK_KEY,
+    ),
+    waits(
+        "bitlocker-recovery",
+        Has("Enter the recovery key for this drive"),
+        (Loader, PASSPHRASE_MS),
+        "BitLocker asks for its recovery key",
+        LOOK_KEY,
+    ),
+    // shim, fallback.c: with a TPM, boot entries are made first and then measured from the start.
+    reset("shim-fallback", Starts("Reset System"), Loader, "shim made the boot entries of a fresh firmware"),
     end(
         "grub-rescue",
         Ends("grub rescue>"),
@@ -463,6 +527,66 @@ pub const PATTERNS: &[Pattern] = &[
         "/sbin/init on the root file system",
     ),
     end(
+        "memory-deadlock",
+        Has("System is deadlocked on memory"),
+        TEXT,
+        (Kernel, 5),
+        "the kernel ran out of memory",
+        "the memory of the machine, and the size of the initramfs",
+    ),
+    trouble(
+        "out-of-memory",
+        Has("Out of memory: Kill"),
+        TEXT,
+        (Kernel, 3),
+        "the kernel ran out of memory and killed a program",
+        "the memory of the machine",
+    ),
+    // Linux, drivers/ata/libata-eh.c and drivers/scsi/scsi_logging.c. Under a host that was late for a disk the answer is not this cause but broken.
+    trouble(
+        "disk-timeout",
+        Both("ata", "qc timeout (cmd"),
+        TEXT,
+        (Kernel, 3),
+        "the disk did not answer the guest in time",
+        LOOK_DISK,
+    ),
+    trouble(
+        "disk-frozen",
+        All(&["ata", "exception Emask", "frozen"], &[]),
+        TEXT,
+        (Kernel, 3),
+        "the disk did not answer the guest in time",
+        LOOK_DISK,
+    ),
+    trouble(
+        "disk-timeout-scsi",
+        Has("hostbyte=DID_TIME_OUT"),
+        TEXT,
+        (Kernel, 3),
+        "the disk did not answer the guest in time",
+        LOOK_DISK,
+    ),
+    trouble(
+        "disk-error",
+        Has("I/O error, dev "),
+        TEXT,
+        (Kernel, 3),
+        "the guest got an error from its disk",
+        LOOK_FSCK,
+    ),
+    trouble(
+        "hung-task",
+        Both("INFO: task ", "blocked for more than"),
+        TEXT,
+        (Kernel, 2),
+        "a program waits in the kernel and does not come back",
+        "the call trace behind this line",
+    ),
+    // Windows Emergency Management Services. "Special Administration Console (SAC) and SAC commands", Microsoft.
+    rung("windows-sac", Has("Computer is booting, SAC started"), TEXT, Kernel),
+    rung("windows-sac-prompt", Ends("SAC>"), TEXT, Kernel),
+    end(
         "panic",
         Has("Kernel panic - not syncing"),
         TEXT,
@@ -474,6 +598,7 @@ pub const PATTERNS: &[Pattern] = &[
     rung("run-init", Both("Run /", "as init process"), TEXT, Init),
     rung("systemd", Has("systemd[1]:"), TEXT, Init),
     rung("initramfs-tools", Has("Loading, please wait..."), TEXT, Init),
+    rung("windows-sac-cmd", Has("The CMD command is now available"), TEXT, Init),
     trouble(
         "initramfs-alert",
         Both("ALERT!", "does not exist"),
@@ -546,6 +671,67 @@ pub const PATTERNS: &[Pattern] = &[
         "the boot stopped in dracut's emergency shell",
         LOOK_ROOT,
     ),
+    trouble(
+        "fsck-manual",
+        Has("RUN fsck MANUALLY"),
+        TEXT,
+        (Init, 5),
+        "a file system is damaged: fsck wants a person",
+        LOOK_FSCK,
+    ),
+    trouble(
+        "fsck-root",
+        Both("The root filesystem on", "requires a manual fsck"),
+        TEXT,
+        (Init, 5),
+        "the root file system is damaged: fsck wants a person",
+        LOOK_FSCK,
+    ),
+    trouble(
+        "fsck-unit",
+        Both("Failed to start", "File System Check on"),
+        TEXT,
+        (Init, 5),
+        "a file system is damaged: fsck failed",
+        LOOK_FSCK,
+    ),
+    trouble(
+        "driver-missing",
+        All(&["modprobe:", "FATAL: Module", "not found"], &[]),
+        TEXT,
+        (Init, 1),
+        "a driver is missing: the module that was asked for is not there",
+        "the modules of the kernel that runs, in the initramfs and on the root",
+    ),
+    trouble(
+        "driver-refused",
+        All(&["modprobe:", "ERROR: could not insert"], &[]),
+        TEXT,
+        (Init, 1),
+        "a driver is missing: its module could not be loaded",
+        "the modules of the kernel that runs, and who signed them",
+    ),
+    waits(
+        "passphrase",
+        All(&["nter passphrase for"], &["passphrase for hd"]),
+        (Init, PASSPHRASE_MS),
+        "the system asks for the passphrase of a disk",
+        LOOK_KEY,
+    ),
+    waits(
+        "passphrase-initramfs",
+        Has("Please unlock disk"),
+        (Init, PASSPHRASE_MS),
+        "the system asks for the passphrase of a disk",
+        LOOK_KEY,
+    ),
+    reset(
+        "selinux-relabel",
+        All(&["SELinux", "relabel is required"], &[]),
+        Init,
+        "SELinux labels all files anew",
+    ),
+    reset("fsck-reboot", Has("***** REBOOT "), Init, "fsck repaired a file system that was mounted"),
     end(
         "emergency",
         Has("You are in emergency mode"),
