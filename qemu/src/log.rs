@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes kept of one log. A full Debian says some 100 KiB while it boots; a real port of 115200 baud would need 24 minutes for this.
 pub const MAX_LOG: u64 = 16 * 1024 * 1024;
@@ -36,6 +36,30 @@ impl Log {
     /// Whether not all of it was kept.
     pub fn is_full(&self) -> bool {
         self.left == 0
+    }
+}
+
+/// All logs of a start.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    pub serial: Log,
+    pub serial2: Log,
+    pub debug: Log,
+    pub qemu: Log,
+    /// Where the end of a serial log goes that did not fit.
+    pub tail: PathBuf,
+}
+
+impl Logs {
+    pub fn create(run_dir: &Path) -> std::io::Result<Self> {
+        let log = |name: &str| Log::create(&run_dir.join(name));
+        Ok(Logs {
+            serial: log("console.log")?,
+            serial2: log("console2.log")?,
+            debug: log("firmware.log")?,
+            qemu: log("qemu.log")?,
+            tail: run_dir.join("console-tail.log"),
+        })
     }
 }
 

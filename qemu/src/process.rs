@@ -5,8 +5,9 @@
 use crate::console::{Console, Cursor, Line};
 use crate::events;
 use crate::ladder::{Ladder, Observation, Seen, Source};
-use crate::log::Log;
+use crate::log::Logs;
 use crate::qmp::QmpEvent;
+use crate::room::Room;
 use crate::sweep;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::io::FdFlags;
@@ -14,7 +15,6 @@ use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -28,9 +28,6 @@ const INBOX: usize = 256;
 const MAX_COMPLAINTS: usize = 20;
 /// How soon the end of the process is noticed when its sockets do not tell.
 const REAP_TICK: Duration = Duration::from_millis(50);
-
-/// How often a child's length is looked at: a guest under TCG writes some 100 MiB in this time.
-const ROOM_TICK: Duration = Duration::from_millis(500);
 
 /// Everything that reaches the supervisor.
 pub(crate) enum Message {
@@ -150,7 +147,7 @@ impl Process {
                 return drop(born.send(Err(error)));
             }
             let _ = born.send(Ok(child.id()));
-            let room = Room { children: spec.children, limit: spec.child_limit, look_at: Instant::now() };
+            let room = Room::new(spec.children, spec.child_limit);
             let (serial2, debug) = (Console::default(), Console::default());
             Supervisor { shared: state, observer: spec.observer, serial2, debug, logs, room }
                 .run(child, &messages);
@@ -230,52 +227,6 @@ fn pump(mut from: impl Read + Send + 'static, inbox: Sender<Message>, wrap: fn(V
     };
     // Without this thread the guest would be unheard; then the start fails by its deadline.
     let _ = std::thread::Builder::new().name("qemu-pump".into()).spawn(body);
-}
-
-struct Logs {
-    serial: Log,
-    serial2: Log,
-    debug: Log,
-    qemu: Log,
-    /// Where the end of a serial log goes that did not fit.
-    tail: PathBuf,
-}
-
-impl Logs {
-    fn create(run_dir: &Path) -> std::io::Result<Self> {
-        let log = |name: &str| Log::create(&run_dir.join(name));
-        Ok(Logs {
-            serial: log("console.log")?,
-            serial2: log("console2.log")?,
-            debug: log("firmware.log")?,
-            qemu: log("qemu.log")?,
-            tail: run_dir.join("console-tail.log"),
-        })
-    }
-}
-
-/// What the guest may write.
-struct Room {
-    children: Vec<PathBuf>,
-    limit: u64,
-    look_at: Instant,
-}
-
-impl Room {
-    /// The first child that has become longer than it may, looked for now and then.
-    fn outgrown(&mut self) -> Option<String> {
-        if Instant::now() < self.look_at {
-            return None;
-        }
-        self.look_at = Instant::now() + ROOM_TICK;
-        // What lies on the disk counts: a sparse file may be long.
-        let used = |path: &PathBuf| std::fs::metadata(path).map_or(0, |m| m.blocks().saturating_mul(512));
-        let child = self.children.iter().find(|path| used(path) > self.limit)?;
-        let (limit, name) = (self.limit / (1024 * 1024), child.display());
-        Some(format!(
-            "the guest wrote more than {limit} MiB to its disk ({name}), which is more than the lab allows, and was stopped"
-        ))
-    }
 }
 
 struct Supervisor {

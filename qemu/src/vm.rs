@@ -1,8 +1,10 @@
 //! One machine: a handle that starts it, waits, asks, looks and stops. Dropping the handle ends QEMU.
 
+mod inherit;
 mod looks;
 mod pulse;
 
+use inherit::Inherit;
 pub use looks::Looked;
 pub use pulse::LATE_SECONDS;
 use pulse::Pulse;
@@ -19,9 +21,7 @@ use crate::qmp::{Qmp, QmpError};
 use crate::screen::{FontCache, Fonts, Watch};
 use crate::time::{Cancel, Deadline, TICK};
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -469,41 +469,6 @@ impl Vm {
             }
             _ => None,
         }
-    }
-}
-
-/// Descriptors on their way into QEMU.
-#[derive(Default)]
-struct Inherit {
-    fds: Vec<i32>,
-    sockets: Vec<UnixStream>,
-    files: Vec<File>,
-    shared: Vec<Arc<OwnedFd>>,
-}
-
-impl Inherit {
-    /// Our end of a new pair, and the number of QEMU's.
-    fn socket(&mut self) -> Result<(UnixStream, i32), StartError> {
-        let (near, far) = UnixStream::pair().map_err(io("make a socket pair"))?;
-        let fd = far.as_raw_fd();
-        self.fds.push(fd);
-        self.sockets.push(far);
-        Ok((near, fd))
-    }
-
-    fn open(&mut self, path: &Path) -> Result<i32, StartError> {
-        let open = OpenOptions::new().read(true).write(true).open(path);
-        let file = open.map_err(io(&format!("open {}", path.display())))?;
-        let fd = file.as_raw_fd();
-        self.fds.push(fd);
-        self.files.push(file);
-        Ok(fd)
-    }
-
-    fn share(&mut self, fd: &Arc<OwnedFd>) -> i32 {
-        self.shared.push(Arc::clone(fd));
-        self.fds.push(fd.as_raw_fd());
-        fd.as_raw_fd()
     }
 }
 

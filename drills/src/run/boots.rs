@@ -2,19 +2,20 @@
 
 use super::Run;
 use super::actions::{Action, lock};
+use super::climb::Climb;
 use super::machines::{Machine, Writes};
-use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
+use crate::event::{self, EventPath, Evidence, Kind, Pointer};
 use crate::fault::Judgement;
 use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::{Pace, Server};
 use crate::verdict;
-use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
+use qemu::ladder::{self, Attempt};
 use qemu::{
     Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Stopped, Verdict, Vm,
 };
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,8 @@ const RUN_WITHIN: Duration = Duration::from_secs(120);
 const QUOTED: usize = 400;
 /// Memory of a machine that does not say.
 const MEMORY_MIB: u32 = 1024;
-/// Resets of one start that are told; a guest that resets for ever must not fill the journal.
-const MAX_RESETS_TOLD: usize = 20;
+/// Reads of one disk that failed and are told: a guest tries again and again.
+const MAX_READ_ERRORS_TOLD: u32 = 5;
 /// Least time between two events about a growing console.
 const CONSOLE_EVERY: Duration = Duration::from_millis(250);
 
@@ -95,22 +96,21 @@ impl Boot {
     }
 }
 
-/// Emits a rung when it is first reached, from the same observations that the machine's own ladder sees.
-struct Climb {
-    ladder: Ladder,
-    told: Vec<(usize, qemu::Rung)>,
-    resets: usize,
-}
-
 impl Run {
     /// A disk that cannot be read under a running guest is our trouble, and is said at once.
     fn on_read_error(&self, machine: &str) -> crate::serve::OnError {
         let (recorder, machine) = (self.recorder.clone(), machine.to_owned());
+        let told = AtomicU32::new(0);
         Arc::new(move |e| {
-            recorder.emit(
-                &EventPath::RUN,
-                Kind::Note { text: format!("reading the disk of {machine} failed: {e}") },
-            );
+            let number = told.fetch_add(1, Ordering::SeqCst);
+            if number < MAX_READ_ERRORS_TOLD {
+                let text = format!("reading the disk of {machine} failed: {e}");
+                recorder.emit(&EventPath::RUN, Kind::Note { text });
+            } else if number == MAX_READ_ERRORS_TOLD {
+                let text =
+                    format!("reading the disk of {machine} goes on failing, which is not told each time");
+                recorder.emit(&EventPath::RUN, Kind::Note { text });
+            }
         })
     }
 
@@ -255,11 +255,9 @@ impl Run {
     ) -> qemu::Observer {
         let (recorder, path, name) = (self.recorder.clone(), path.clone(), machine.name.clone());
         let (tag, console) = (tag.to_owned(), event::ArtifactName::new(format!("{tag}/console.log")).ok());
-        let mut climb = Climb { ladder: Ladder::default(), told: Vec::new(), resets: 0 };
-        climb.ladder.expect_resets(resets);
+        let mut climb = Climb::new(resets);
         let (mut told_len, mut told_at) = (0u64, None::<Instant>);
         Box::new(move |seen: &Observation| {
-            climb.ladder.observe(seen);
             let mut news = climb.news(&name, boot, seen);
             let due = !news.is_empty() || told_at.is_none_or(|at| at.elapsed() >= CONSOLE_EVERY);
             if let Some(artifact) = console.as_ref().filter(|_| due) {
@@ -474,56 +472,6 @@ impl Run {
     }
 }
 
-impl Climb {
-    /// The events that this observation is worth.
-    fn news(&mut self, machine: &str, boot: u32, seen: &Observation) -> Vec<Kind> {
-        let mut news = Vec::new();
-        if let Seen::HostIo(how) = &seen.seen {
-            news.push(Kind::Note { text: format!("{machine}: {how}") });
-        }
-        if self.ladder.resets() > self.resets {
-            self.resets = self.ladder.resets();
-            self.told.clear();
-            if self.resets > MAX_RESETS_TOLD {
-                return news;
-            }
-            let (expected, reason) = self.ladder.last_reset().map_or((false, ""), |r| (r.expected, r.reason));
-            let reason = reason.to_owned();
-            news.push(Kind::Reset { machine: machine.into(), boot, expected, reason, at_ms: seen.at_ms });
-            if self.resets == MAX_RESETS_TOLD {
-                let text = format!(
-                    "{machine} has reset itself {MAX_RESETS_TOLD} times; what it does from here on is not told reset by reset"
-                );
-                news.push(Kind::Note { text });
-            }
-        }
-        if self.resets >= MAX_RESETS_TOLD {
-            return news;
-        }
-        let Some(attempt) = self.ladder.attempts().last() else { return news };
-        for reached in &attempt.reached {
-            let key = (self.resets, reached.rung);
-            if self.told.contains(&key) {
-                continue;
-            }
-            self.told.push(key);
-            news.push(Kind::Rung {
-                machine: machine.into(),
-                boot,
-                attempt: u32::try_from(self.resets).unwrap_or(u32::MAX).saturating_add(1),
-                rung: reached.rung.into(),
-                how: match reached.certainty {
-                    Certainty::Observed => How::Observed,
-                    Certainty::Implied => How::Implied,
-                },
-                at_ms: reached.evidence.at_ms,
-                evidence: Some(event_evidence(&reached.evidence)),
-            });
-        }
-        news
-    }
-}
-
 impl From<qemu::Rung> for event::Rung {
     fn from(rung: qemu::Rung) -> event::Rung {
         match rung {
@@ -536,7 +484,7 @@ impl From<qemu::Rung> for event::Rung {
     }
 }
 
-fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
+pub(super) fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
     Evidence { at: None, text: evidence.line.chars().take(QUOTED).collect() }
 }
 

@@ -333,7 +333,7 @@ impl Ladder {
         {
             self.reach(Rung::Ready, evidence.clone());
         }
-        for row in PATTERNS.iter().filter(|row| row.matches(evidence.source, &evidence.line)) {
+        for row in PATTERNS.into_iter().flatten().filter(|row| row.matches(evidence.source, &evidence.line)) {
             // A prompt is one only while the guest waits behind it; a whole line that ends like one is a message. All
             // else is read from whole lines, so that evidence is never half of one.
             let prompt = matches!(row.needle, Needle::Ends(_));
