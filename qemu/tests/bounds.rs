@@ -32,7 +32,16 @@ fn a_guest_that_floods_its_ports_leaves_bounded_logs_and_is_called_a_flood() {
     let run = dir.path().join("run");
     assert_eq!(std::fs::metadata(run.join("console.log")).unwrap().len(), 16 << 20);
     assert!(std::fs::metadata(run.join("console-tail.log")).unwrap().len() <= 4 << 20);
-    println!("{:?} for {} bytes; kept {:?}", began.elapsed(), vm.console_log_len(), kept(dir.path()));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim();
+    let kib: u64 = peak.strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(kib < 256 << 10, "it took {peak} of memory");
+    println!(
+        "{peak} of memory; {:?} for {} bytes; kept {:?}",
+        began.elapsed(),
+        vm.console_log_len(),
+        kept(dir.path())
+    );
 }
 
 #[test]

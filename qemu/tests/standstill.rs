@@ -2,8 +2,9 @@
 
 mod sectors;
 
-use qemu::Verdict;
 use qemu::ladder::{Outcome, Source};
+use qemu::{Rung, Verdict};
+use rustix::process::{Pid, Signal, kill_process};
 use sectors::{BEGIN, IDLE, boot, say, sleep, wait};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,23 @@ fn a_loader_that_waits_for_a_key_is_not_waited_for_unless_it_goes_on() {
 }
 
 #[test]
+fn a_machine_that_this_host_froze_is_not_called_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let vm =
+        boot(dir.path(), &[BEGIN, &say(COM1, GRUB), &sleep(210), &say(COM1, "\r\nDRILL-READY\r\n"), IDLE]);
+    let qemu = Pid::from_raw(i32::try_from(vm.pid()).unwrap()).unwrap();
+    let host = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(4));
+        kill_process(qemu, Signal::STOP).unwrap();
+        std::thread::sleep(Duration::from_secs(30));
+        kill_process(qemu, Signal::CONT).unwrap();
+    });
+    let verdict = wait(&vm, "", DEADLINE);
+    host.join().unwrap();
+    assert!(verdict.is_ready() && verdict.took_ms > 30_000, "{verdict:#?}");
+}
+
+#[test]
 fn a_loader_that_does_nothing_at_all_is_called_stalled() {
     let dir = tempfile::tempdir().unwrap();
     // It spins, with interrupts on.
@@ -61,6 +79,15 @@ fn a_loader_that_does_nothing_at_all_is_called_stalled() {
     assert_stopped(&verdict, began, "stalled", 200);
     let Outcome::Stopped { why, .. } = &verdict.outcome else { panic!("{verdict:#?}") };
     assert!(why.text.contains("firmware or a loader runs"), "{}", why.text);
+}
+
+#[test]
+fn the_emergency_console_of_windows_is_known_on_the_second_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let vm = boot(dir.path(), &[BEGIN, &say(COM2, "\r\nSAC>"), IDLE]);
+    let verdict = wait(&vm, "", 8);
+    let last = verdict.attempts.last().and_then(|a| a.reached.last()).unwrap();
+    assert_eq!((last.rung, last.evidence.line.as_str()), (Rung::Kernel, "SAC>"), "{verdict:#?}");
 }
 
 #[test]

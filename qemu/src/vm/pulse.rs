@@ -15,6 +15,9 @@ pub const LATE_SECONDS: u64 = 30;
 /// The processors are looked at when nothing has moved for so long.
 const QUIET_MS: u64 = 4_000;
 
+/// Two looks further apart say nothing of the time between: nobody looked, or QEMU or this host stood still itself. Looks come at most 15 s apart.
+const MAX_GAP_MS: u64 = 20_000;
+
 /// What all of a machine's movement leaves a mark in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Marks {
@@ -29,6 +32,7 @@ struct Marks {
 pub(super) struct Pulse {
     marks: Option<Marks>,
     since_ms: u64,
+    looked_ms: u64,
     looks: u32,
     late_told: bool,
 }
@@ -71,7 +75,8 @@ impl Vm {
             let requests = requests(&stats);
             (self.process.shared.now_ms(), Marks { said: state.said, shown, requests, attempt_ms })
         };
-        if pulse.marks != Some(marks) {
+        let gap_ms = now.saturating_sub(std::mem::replace(&mut pulse.looked_ms, now));
+        if pulse.marks != Some(marks) || gap_ms > MAX_GAP_MS {
             (pulse.marks, pulse.since_ms, pulse.looks) = (Some(marks), now, 1);
             self.process.shared.lock().ladder.still(None);
             return;
