@@ -296,11 +296,14 @@ impl Vm {
                 if verdict.is_ready() {
                     return verdict;
                 }
-                // Whose fault it is: how this host served the disk until now is asked first.
+                // How this host served the disk until now is asked first, and whether it still stands still.
                 drop(state);
                 self.feel(cancel);
                 state = shared.lock();
-                return state.ladder.decided(now).unwrap_or(verdict);
+                match state.ladder.decided(now) {
+                    Some(verdict) => return verdict,
+                    None => continue,
+                }
             }
             if let Some(exited) = &state.exited {
                 let words: Vec<_> = state.complaints.iter().cloned().collect();

@@ -4,7 +4,6 @@ mod sectors;
 
 use qemu::ladder::{Outcome, Source};
 use qemu::{Rung, Verdict};
-use rustix::process::{Pid, Signal, kill_process};
 use sectors::{BEGIN, IDLE, boot, say, sleep, wait};
 use std::time::{Duration, Instant};
 
@@ -50,23 +49,6 @@ fn a_loader_that_waits_for_a_key_is_not_waited_for_unless_it_goes_on() {
     );
     let verdict = wait(&next, "", DEADLINE);
     assert!(verdict.is_ready(), "{verdict:#?}");
-}
-
-#[test]
-fn a_machine_that_this_host_froze_is_not_called_still() {
-    let dir = tempfile::tempdir().unwrap();
-    let vm =
-        boot(dir.path(), &[BEGIN, &say(COM1, GRUB), &sleep(210), &say(COM1, "\r\nDRILL-READY\r\n"), IDLE]);
-    let qemu = Pid::from_raw(i32::try_from(vm.pid()).unwrap()).unwrap();
-    let host = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(4));
-        kill_process(qemu, Signal::STOP).unwrap();
-        std::thread::sleep(Duration::from_secs(30));
-        kill_process(qemu, Signal::CONT).unwrap();
-    });
-    let verdict = wait(&vm, "", DEADLINE);
-    host.join().unwrap();
-    assert!(verdict.is_ready() && verdict.took_ms > 30_000, "{verdict:#?}");
 }
 
 #[test]

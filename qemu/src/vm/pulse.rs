@@ -37,6 +37,19 @@ pub(super) struct Pulse {
     late_told: bool,
 }
 
+impl Pulse {
+    /// Takes one look; whether nothing has moved since the one before.
+    fn take(&mut self, now_ms: u64, marks: Marks) -> bool {
+        let gap_ms = now_ms.saturating_sub(std::mem::replace(&mut self.looked_ms, now_ms));
+        if self.marks == Some(marks) && gap_ms <= MAX_GAP_MS {
+            self.looks = self.looks.saturating_add(1);
+            return true;
+        }
+        (self.marks, self.since_ms, self.looks) = (Some(marks), now_ms, 1);
+        false
+    }
+}
+
 /// Has QEMU count the requests that are late, for each disk.
 pub(super) fn count_late(
     qmp: &Qmp,
@@ -75,13 +88,10 @@ impl Vm {
             let requests = requests(&stats);
             (self.process.shared.now_ms(), Marks { said: state.said, shown, requests, attempt_ms })
         };
-        let gap_ms = now.saturating_sub(std::mem::replace(&mut pulse.looked_ms, now));
-        if pulse.marks != Some(marks) || gap_ms > MAX_GAP_MS {
-            (pulse.marks, pulse.since_ms, pulse.looks) = (Some(marks), now, 1);
+        if !pulse.take(now, marks) {
             self.process.shared.lock().ladder.still(None);
             return;
         }
-        pulse.looks = pulse.looks.saturating_add(1);
         if now.saturating_sub(pulse.since_ms) < QUIET_MS {
             return;
         }
@@ -113,8 +123,29 @@ fn late(stats: &Value) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{late, requests};
+    use super::{MAX_GAP_MS, Marks, Pulse, late, requests};
     use serde_json::json;
+
+    #[test]
+    fn what_moved_and_what_nobody_looked_at_begins_anew() {
+        let still = Marks { said: 1, shown: 2, requests: 3, attempt_ms: 0 };
+        let mut pulse = Pulse::default();
+        let mut take = |now_ms, marks| (pulse.take(now_ms, marks), pulse.since_ms, pulse.looks);
+        assert_eq!(take(1_000, still), (false, 1_000, 1));
+        assert_eq!(take(3_000, still), (true, 1_000, 2));
+        assert_eq!(take(3_000 + MAX_GAP_MS, still), (true, 1_000, 3));
+        // QEMU was frozen, or the host slept.
+        let late = 4_000 + 2 * MAX_GAP_MS;
+        assert_eq!(take(late, still), (false, late, 1));
+        for marks in [
+            Marks { said: 2, ..still },
+            Marks { shown: 3, ..still },
+            Marks { requests: 4, ..still },
+            Marks { attempt_ms: 9, ..still },
+        ] {
+            assert_eq!(take(late + 1, marks), (false, late + 1, 1), "{marks:?}");
+        }
+    }
 
     #[test]
     fn requests_and_late_ones_are_counted_over_all_devices() {
