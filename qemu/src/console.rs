@@ -4,6 +4,8 @@
 pub const MAX_TEXT: usize = 1024 * 1024;
 /// A line longer than this is broken in two.
 pub const MAX_LINE: usize = 8 * 1024;
+/// The beginning of a line that is longer is no prompt, and not told: a flood without line ends would be read again with each byte.
+const MAX_PROMPT: usize = 512;
 /// An escape sequence longer than this was none.
 const MAX_ESCAPE: usize = 64;
 
@@ -64,7 +66,7 @@ impl Console {
         for byte in bytes {
             self.byte(*byte, &mut lines);
         }
-        if !self.line.is_empty() {
+        if (1..=MAX_PROMPT).contains(&self.line.len()) {
             lines.push(Line::Partial(String::from_utf8_lossy(&self.line).into_owned()));
         }
         if self.text.len() > MAX_TEXT {

@@ -5,7 +5,7 @@
 //! to wait, type, run, look and stop with. Dropping the handle ends QEMU; killing this process does too.
 //!
 //! ```text
-//!   serial port ─┐                         ┌─► console   text, cursors, console.log
+//!   serial ports─┐                         ┌─► console   text, cursors, console.log
 //!   debug port ──┤   one inbox   one loop  │
 //!   QMP events ──┼──────────────► (the ────┼─► ladder    rungs, attempts, causes ─► Verdict
 //!   QEMU stderr ─┤               supervisor)│
@@ -58,6 +58,12 @@
 //! **Invariant: nothing is guessed.** A screen that no reading explains is [`Screen::Unknown`]; a command that may have
 //! run is [`RunResult::Late`], not a failure; half a line is never evidence of anything but a prompt.
 //!
+//! **Invariant: a guest costs a bounded amount.** Logs ([`MAX_LOG`]), children ([`CHILD_LIMIT`]), pictures, lines, attempts and what is remembered of
+//! each have a constant; a guest that goes beyond is told, and its verdict says so.
+//!
+//! **Invariant: silence alone is no failure.** A standstill ([`ladder::stall`]) is called when no byte, no pixel and no request to a disk moved for longer
+//! than what runs there may think.
+//!
 //! Errors: [`StartError`] and [`qmp::QmpError`] speak of the host and of QEMU, never of the guest; what the guest did or
 //! did not do is a [`Verdict`]. Non-goals: networks, migration, snapshots of a running machine, other architectures.
 
@@ -65,12 +71,16 @@ mod accel;
 mod agent;
 mod base64;
 pub mod console;
+mod cpus;
+mod events;
 pub mod firmware;
 mod host;
 pub mod ladder;
+mod log;
 mod machine;
 mod process;
 pub mod qmp;
+mod room;
 mod run;
 pub mod screen;
 mod sweep;
@@ -80,14 +90,16 @@ mod vm;
 
 pub use accel::{boot_sector, measure};
 pub use console::Cursor;
+pub use cpus::Running;
 pub use host::{AccelChoice, Host, HostError, create_child};
 pub use ladder::{Expect, Observation, Outcome, Rung, Verdict};
+pub use log::MAX_LOG;
 pub use machine::{
-    Accel, Base, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments,
+    Accel, Base, CHILD_LIMIT, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments,
 };
 pub use process::Observer;
 pub use run::{RunResult, Via};
 pub use screen::{Screen, Shown};
 pub use sweep::{Swept, sweep};
 pub use time::{Cancel, Deadline, TICK};
-pub use vm::{Looked, Paths, StartError, Stopped, VARIABLES, Vm, Waited, evidence};
+pub use vm::{LATE_SECONDS, Looked, Paths, StartError, Stopped, VARIABLES, Vm, Waited, evidence};

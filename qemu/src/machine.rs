@@ -11,6 +11,9 @@ pub const MAX_IDE_DISKS: usize = 4;
 /// Far below virtio-scsi's 256 targets; more than any machine this was made for.
 pub const MAX_SCSI_DISKS: usize = 64;
 
+/// What a guest may write to each disk if nobody says otherwise: far more than a boot and its first hour of work, far less than a host's disk.
+pub const CHILD_LIMIT: u64 = 32 << 30;
+
 /// The two kinds of virtual machine, by Hyper-V's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,6 +111,8 @@ pub struct Machine {
     pub disks: Vec<Drive>,
     /// Offer the QEMU guest agent's channel.
     pub agent: bool,
+    /// Bytes that each child may take on this host; a guest that writes more is stopped.
+    pub child_limit: u64,
 }
 
 /// Why a machine cannot exist.
@@ -170,6 +175,7 @@ impl Machine {
             tpm: false,
             disks: Vec::new(),
             agent: true,
+            child_limit: CHILD_LIMIT,
         }
     }
 
@@ -232,6 +238,8 @@ pub struct Wiring {
     pub qmp_fd: i32,
     /// Connected socket: the first serial port.
     pub serial_fd: i32,
+    /// Connected socket: the second serial port.
+    pub serial2_fd: i32,
     /// Connected socket: the firmware's debug port, 0x402.
     pub debug_fd: i32,
     /// Connected socket: the guest agent's channel.
@@ -268,6 +276,11 @@ pub fn arguments(machine: &Machine, wiring: &Wiring) -> Vec<String> {
     args.add("-mon", "chardev=qmp,mode=control");
     args.socket("serial0", wiring.serial_fd);
     args.add("-serial", "chardev:serial0");
+    // Windows may have its emergency console on COM2, Linux its own on ttyS1; Hyper-V has two ports too.
+    args.socket("serial1", wiring.serial2_fd);
+    args.add("-serial", "chardev:serial1");
+    // By this port a guest says that it panics (QEMU, docs/specs/pvpanic.txt).
+    args.device(json!({"driver": "pvpanic"}));
     args.socket("debug", wiring.debug_fd);
     args.device(json!({"driver": "isa-debugcon", "iobase": 0x402, "chardev": "debug"}));
     if let Some(fd) = wiring.agent_fd {
@@ -296,6 +309,11 @@ pub fn arguments(machine: &Machine, wiring: &Wiring) -> Vec<String> {
         args.drive(machine.bus, index, drive, fds);
     }
     args.0
+}
+
+/// The id of a disk's device.
+pub(crate) fn disk_id(index: usize) -> String {
+    format!("disk{index}-device")
 }
 
 fn machine_option(machine: &Machine, wiring: &Wiring) -> String {
@@ -365,10 +383,12 @@ impl Args {
             base
         };
         let mut device = match bus {
-            DiskBus::Ide => json!({"driver": "ide-hd", "bus": format!("ide.{}", index / 2),
-                "unit": index % 2, "drive": top, "bootindex": index + 1}),
+            DiskBus::Ide => {
+                json!({"driver": "ide-hd", "id": disk_id(index), "bus": format!("ide.{}", index / 2),
+                "unit": index % 2, "drive": top, "bootindex": index + 1})
+            }
             DiskBus::VirtioScsi => {
-                json!({"driver": "scsi-hd", "bus": "scsi.0", "scsi-id": index, "drive": top,
+                json!({"driver": "scsi-hd", "id": disk_id(index), "bus": "scsi.0", "scsi-id": index, "drive": top,
                 "bootindex": index + 1})
             }
         };

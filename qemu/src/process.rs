@@ -2,16 +2,18 @@
 //! inbox, and outlives it: the parent-death signal fires when the *thread* that started a child ends, so QEMU dies with
 //! the supervisor, with this process, and never before.
 
-use crate::console::{Console, Line};
+use crate::console::{Console, Cursor, Line};
+use crate::events;
 use crate::ladder::{Ladder, Observation, Seen, Source};
+use crate::log::Logs;
 use crate::qmp::QmpEvent;
+use crate::room::Room;
 use crate::sweep;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::io::FdFlags;
 use rustix::process::Signal;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -30,6 +32,7 @@ const REAP_TICK: Duration = Duration::from_millis(50);
 /// Everything that reaches the supervisor.
 pub(crate) enum Message {
     Serial(Vec<u8>),
+    Serial2(Vec<u8>),
     Debug(Vec<u8>),
     Complaint(Vec<u8>),
     Event(QmpEvent),
@@ -37,12 +40,15 @@ pub(crate) enum Message {
     NoText,
     Shot { file: String, text: Option<String> },
     AgentAnswered,
+    HostIo(String),
     Kill,
 }
 
 /// What the supervisor knows. It alone changes it; others read under the lock.
 pub(crate) struct State {
     pub console: Console,
+    /// Bytes that came from any serial port and from the debug port.
+    pub said: u64,
     pub ladder: Ladder,
     /// How QEMU ended, once it was reaped.
     pub exited: Option<String>,
@@ -85,7 +91,11 @@ pub(crate) struct Spec {
     /// Descriptors the child inherits under the same numbers.
     pub inherit: Vec<RawFd>,
     pub serial: UnixStream,
+    pub serial2: UnixStream,
     pub debug: UnixStream,
+    /// Files that take the guest's writes, and how long each may become, bytes.
+    pub children: Vec<PathBuf>,
+    pub child_limit: u64,
     pub observer: Observer,
 }
 
@@ -100,13 +110,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts QEMU. `keep` holds the child's ends of everything and is dropped as soon as the child has them.
     pub fn start(spec: Spec, keep: impl Send + 'static) -> std::io::Result<Self> {
-        let serial_log = File::create(spec.run_dir.join("console.log"))?;
-        let debug_log = File::create(spec.run_dir.join("firmware.log"))?;
-        let qemu_log = File::create(spec.run_dir.join("qemu.log"))?;
+        let logs = Logs::create(&spec.run_dir)?;
         let (inbox, messages) = bounded(INBOX);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 console: Console::default(),
+                said: 0,
                 ladder: Ladder::default(),
                 exited: None,
                 powered_off: false,
@@ -129,6 +138,7 @@ impl Process {
                 pump(stderr, sender.clone(), Message::Complaint);
             }
             pump(spec.serial, sender.clone(), Message::Serial);
+            pump(spec.serial2, sender.clone(), Message::Serial2);
             pump(spec.debug, sender, Message::Debug);
             let record = sweep::write_record(&spec.run_dir, child.id(), &spec.marker);
             if let Err(error) = record {
@@ -137,8 +147,9 @@ impl Process {
                 return drop(born.send(Err(error)));
             }
             let _ = born.send(Ok(child.id()));
-            let logs = Logs { serial: serial_log, debug: debug_log, qemu: qemu_log };
-            Supervisor { shared: state, observer: spec.observer, debug: Console::default(), logs }
+            let room = Room::new(spec.children, spec.child_limit);
+            let (serial2, debug) = (Console::default(), Console::default());
+            Supervisor { shared: state, observer: spec.observer, serial2, debug, logs, room }
                 .run(child, &messages);
             sweep::remove_record(&spec.run_dir);
         };
@@ -218,17 +229,13 @@ fn pump(mut from: impl Read + Send + 'static, inbox: Sender<Message>, wrap: fn(V
     let _ = std::thread::Builder::new().name("qemu-pump".into()).spawn(body);
 }
 
-struct Logs {
-    serial: File,
-    debug: File,
-    qemu: File,
-}
-
 struct Supervisor {
     shared: Arc<Shared>,
     observer: Observer,
+    serial2: Console,
     debug: Console,
     logs: Logs,
+    room: Room,
 }
 
 impl Supervisor {
@@ -252,6 +259,12 @@ impl Supervisor {
                     Ok(Some(status)) => return self.end(status.to_string(), messages),
                     Err(error) => return self.end(error.to_string(), messages),
                 }
+                if let Some(why) = self.room.outgrown() {
+                    self.observe(Source::Qemu, Seen::HostIo(why.clone()));
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return self.end(why, messages);
+                }
             }
         }
     }
@@ -261,19 +274,34 @@ impl Supervisor {
         while let Ok(message) = messages.recv_timeout(Duration::from_millis(20)) {
             self.take(message);
         }
-        self.shared.lock().exited = Some(how);
+        let mut state = self.shared.lock();
+        if self.logs.serial.is_full() {
+            // The beginning is in the log; of the rest the end is worth most.
+            let _ = std::fs::write(&self.logs.tail, state.console.since(Cursor::default()));
+        }
+        state.exited = Some(how);
+        drop(state);
         self.shared.changed.notify_all();
     }
 
     fn take(&mut self, message: Message) {
         match message {
             Message::Serial(bytes) => {
-                let _ = self.logs.serial.write_all(&bytes);
-                let lines = self.shared.lock().console.push(&bytes);
+                let full = self.logs.serial.write(&bytes);
+                let lines = self.said(&bytes).console.push(&bytes);
                 self.lines(Source::Serial, lines);
+                self.flood(full, Source::Serial);
+            }
+            Message::Serial2(bytes) => {
+                let full = self.logs.serial2.write(&bytes);
+                drop(self.said(&bytes));
+                let lines = self.serial2.push(&bytes);
+                self.lines(Source::Serial2, lines);
+                self.flood(full, Source::Serial2);
             }
             Message::Debug(bytes) => {
-                let _ = self.logs.debug.write_all(&bytes);
+                self.logs.debug.write(&bytes);
+                drop(self.said(&bytes));
                 let lines = self.debug.push(&bytes);
                 self.lines(Source::Debug, lines);
             }
@@ -281,7 +309,7 @@ impl Supervisor {
                 self.lines(Source::Screen, lines.into_iter().map(Line::Whole).collect());
             }
             Message::Complaint(bytes) => {
-                let _ = self.logs.qemu.write_all(&bytes);
+                self.logs.qemu.write(&bytes);
                 let mut state = self.shared.lock();
                 for line in String::from_utf8_lossy(&bytes).lines().filter(|l| !l.trim().is_empty()) {
                     if state.complaints.len() >= MAX_COMPLAINTS {
@@ -293,6 +321,7 @@ impl Supervisor {
             Message::NoText => self.observe(Source::Screen, Seen::NoText),
             Message::Shot { file, text } => self.observe(Source::Screen, Seen::Shot { file, text }),
             Message::AgentAnswered => self.observe(Source::Agent, Seen::AgentAnswered),
+            Message::HostIo(how) => self.observe(Source::Qemu, Seen::HostIo(how)),
             Message::Event(event) => self.event(&event),
             Message::Kill => {}
         }
@@ -300,16 +329,28 @@ impl Supervisor {
     }
 
     fn event(&mut self, event: &QmpEvent) {
-        match event.name.as_str() {
-            "RESET" => self.observe(Source::Qemu, Seen::Reset),
-            "SHUTDOWN" if event.data["guest"] == true => {
+        match (event.name.as_str(), events::seen(event)) {
+            ("STOP", _) => self.shared.lock().stopped = true,
+            ("RESUME", _) => self.shared.lock().stopped = false,
+            (_, Some(Seen::PowerOff)) => {
                 self.shared.lock().powered_off = true;
                 self.observe(Source::Qemu, Seen::PowerOff);
             }
-            "GUEST_PANICKED" => self.observe(Source::Qemu, Seen::Panicked),
-            "STOP" => self.shared.lock().stopped = true,
-            "RESUME" => self.shared.lock().stopped = false,
-            _ => {}
+            (_, Some(seen)) => self.observe(Source::Qemu, seen),
+            (_, None) => {}
+        }
+    }
+
+    /// Counts what a port said.
+    fn said(&self, bytes: &[u8]) -> MutexGuard<'_, State> {
+        let mut state = self.shared.lock();
+        state.said = state.said.saturating_add(bytes.len() as u64);
+        state
+    }
+
+    fn flood(&mut self, full: bool, source: Source) {
+        if full {
+            self.observe(source, Seen::Flood);
         }
     }
 

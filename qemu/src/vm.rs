@@ -1,8 +1,13 @@
 //! One machine: a handle that starts it, waits, asks, looks and stops. Dropping the handle ends QEMU.
 
+mod inherit;
 mod looks;
+mod pulse;
 
+use inherit::Inherit;
 pub use looks::Looked;
+pub use pulse::LATE_SECONDS;
+use pulse::Pulse;
 
 use crate::accel;
 use crate::agent::{Agent, AgentError};
@@ -17,9 +22,7 @@ use crate::screen::{FontCache, Fonts, Watch};
 use crate::time::{Cancel, Deadline, TICK};
 use crate::tpm::Tpm;
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -111,6 +114,7 @@ pub struct Vm {
     generation: Generation,
     dumps: AtomicU64,
     watch: Mutex<Watch>,
+    pulse: Mutex<Pulse>,
     font_cache: FontCache,
     firmware_code: Option<PathBuf>,
     fonts: OnceLock<Arc<Fonts>>,
@@ -167,6 +171,7 @@ impl Vm {
         let mut inherit = Inherit::default();
         let (qmp, qmp_fd) = inherit.socket()?;
         let (serial, serial_fd) = inherit.socket()?;
+        let (serial2, serial2_fd) = inherit.socket()?;
         let (debug, debug_fd) = inherit.socket()?;
         let (agent, agent_fd) = match machine.agent.then(|| inherit.socket()).transpose()? {
             Some((stream, fd)) => (Some(stream), Some(fd)),
@@ -195,6 +200,7 @@ impl Vm {
             accel,
             qmp_fd,
             serial_fd,
+            serial2_fd,
             debug_fd,
             agent_fd,
             tpm_fd,
@@ -213,7 +219,10 @@ impl Vm {
             run_dir: run_dir.clone(),
             inherit: inherit.fds.clone(),
             serial: serial_reader,
+            serial2,
             debug,
+            children: machine.disks.iter().filter_map(|d| d.child.clone()).collect(),
+            child_limit: machine.child_limit,
             observer,
         };
         let process = Process::start(spec, inherit).map_err(io("start QEMU"))?;
@@ -223,6 +232,7 @@ impl Vm {
         };
         let deadline = Deadline::after(MONITOR);
         let started = Qmp::connect(qmp, on_event, deadline, cancel)
+            .and_then(|qmp| pulse::count_late(&qmp, machine.disks.len(), deadline, cancel).map(|()| qmp))
             .and_then(|qmp| qmp.execute("cont", Value::Null, deadline, cancel).map(|_| qmp));
         let qmp = started.map_err(|error| match error {
             QmpError::Cancelled => StartError::Cancelled,
@@ -241,6 +251,7 @@ impl Vm {
             generation: machine.generation,
             dumps: AtomicU64::new(0),
             watch: Mutex::default(),
+            pulse: Mutex::default(),
             font_cache: host.fonts.clone(),
             firmware_code,
             fonts: OnceLock::new(),
@@ -277,6 +288,16 @@ impl Vm {
         self.process.shared.lock().ladder.attempts().to_vec()
     }
 
+    /// Says how many resets belong to a good boot of this guest; more are counted towards a loop.
+    pub fn expect_resets(&self, count: u32) {
+        self.process.shared.lock().ladder.expect_resets(count);
+    }
+
+    /// What this host did wrong to the guest's disk so far, if anything.
+    pub fn host_trouble(&self) -> Option<String> {
+        self.process.shared.lock().ladder.host_trouble().map(str::to_owned)
+    }
+
     /// Waits until the guest is ready, or it is clear that it will not be, or the deadline passes.
     pub fn wait_ready(&self, expect: &Expect, deadline: Deadline, cancel: &Cancel) -> Verdict {
         let shared = &self.process.shared;
@@ -290,7 +311,17 @@ impl Vm {
                 return state.ladder.judge(End::Cancelled, now);
             }
             if let Some(verdict) = state.ladder.decided(now) {
-                return verdict;
+                if verdict.is_ready() {
+                    return verdict;
+                }
+                // How this host served the disk until now is asked first, and whether it still stands still.
+                drop(state);
+                self.feel(cancel);
+                state = shared.lock();
+                match state.ladder.decided(now) {
+                    Some(verdict) => return verdict,
+                    None => continue,
+                }
             }
             if let Some(exited) = &state.exited {
                 let words: Vec<_> = state.complaints.iter().cloned().collect();
@@ -313,6 +344,7 @@ impl Vm {
                 last_look = deadline.passed();
                 drop(state);
                 let took = self.look(cancel).map_or(Duration::ZERO, |(_, took)| took);
+                self.feel(cancel);
                 look_at = Instant::now() + Watch::pause(took);
                 state = shared.lock();
                 if last_look {
@@ -458,41 +490,6 @@ impl Vm {
             }
             _ => None,
         }
-    }
-}
-
-/// Descriptors on their way into QEMU.
-#[derive(Default)]
-struct Inherit {
-    fds: Vec<i32>,
-    sockets: Vec<UnixStream>,
-    files: Vec<File>,
-    shared: Vec<Arc<OwnedFd>>,
-}
-
-impl Inherit {
-    /// Our end of a new pair, and the number of QEMU's.
-    fn socket(&mut self) -> Result<(UnixStream, i32), StartError> {
-        let (near, far) = UnixStream::pair().map_err(io("make a socket pair"))?;
-        let fd = far.as_raw_fd();
-        self.fds.push(fd);
-        self.sockets.push(far);
-        Ok((near, fd))
-    }
-
-    fn open(&mut self, path: &Path) -> Result<i32, StartError> {
-        let open = OpenOptions::new().read(true).write(true).open(path);
-        let file = open.map_err(io(&format!("open {}", path.display())))?;
-        let fd = file.as_raw_fd();
-        self.fds.push(fd);
-        self.files.push(file);
-        Ok(fd)
-    }
-
-    fn share(&mut self, fd: &Arc<OwnedFd>) -> i32 {
-        self.shared.push(Arc::clone(fd));
-        self.fds.push(fd.as_raw_fd());
-        fd.as_raw_fd()
     }
 }
 

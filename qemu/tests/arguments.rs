@@ -10,6 +10,7 @@ fn wiring(accel: Accel, drives: Vec<DriveFds>) -> Wiring {
         accel,
         qmp_fd: 10,
         serial_fd: 11,
+        serial2_fd: 14,
         debug_fd: 12,
         agent_fd: Some(13),
         tpm_fd: None,

@@ -2,17 +2,20 @@
 
 use super::Run;
 use super::actions::{Action, lock};
+use super::climb::Climb;
 use super::machines::{Machine, Writes};
-use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
+use crate::event::{self, EventPath, Evidence, Kind, Pointer};
 use crate::fault::Judgement;
 use crate::script::stage::{Done, ExitPolicy, Nvram, RunOutput, StartOptions};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
-use crate::serve::Server;
+use crate::serve::{Pace, Server};
 use crate::verdict;
-use qemu::ladder::{self, Attempt, Certainty, Ladder, Seen};
-use qemu::{Accel, Base, Deadline, Drive, Expect, Generation, Observation, RunResult, Stopped, Verdict, Vm};
+use qemu::ladder::{self, Attempt};
+use qemu::{
+    Accel, Base, Cancel, Deadline, Drive, Expect, Generation, Observation, RunResult, Stopped, Verdict, Vm,
+};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,8 @@ const RUN_WITHIN: Duration = Duration::from_secs(120);
 const QUOTED: usize = 400;
 /// Memory of a machine that does not say.
 const MEMORY_MIB: u32 = 1024;
+/// Reads of one disk that failed and are told: a guest tries again and again.
+const MAX_READ_ERRORS_TOLD: u32 = 5;
 /// Least time between two events about a growing console.
 const CONSOLE_EVERY: Duration = Duration::from_millis(250);
 
@@ -35,6 +40,7 @@ pub(crate) struct Boot {
     pub(super) secure_boot: bool,
     vm: RwLock<Vm>,
     server: Mutex<Option<Server>>,
+    pace: Arc<Pace>,
     stopped: AtomicBool,
     dropped_child: Option<PathBuf>,
 }
@@ -66,6 +72,22 @@ impl Boot {
         self.vm.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a wait ends in. A guest that was let down by this host's disk gives no answer.
+    fn wait(&self, expect: &Expect, within: Duration, cancel: &Cancel) -> Verdict {
+        let mut verdict = self.vm().wait_ready(expect, Deadline::after(within), cancel);
+        let longest = self.pace.longest();
+        if longest >= Duration::from_secs(qemu::LATE_SECONDS)
+            && matches!(verdict.outcome, ladder::Outcome::Stopped { .. } | ladder::Outcome::Unseen { .. })
+        {
+            let reason = format!(
+                "this host let the guest wait {} s for a read of its disk, longer than a guest waits; what the guest did then is no answer about it",
+                longest.as_secs()
+            );
+            verdict.outcome = ladder::Outcome::Broken { reason };
+        }
+        verdict
+    }
+
     fn drop_disk(&self) {
         // QEMU is gone: its NBD server goes, and with it the descriptors of everything below.
         drop(lock(&self.server).take());
@@ -75,22 +97,21 @@ impl Boot {
     }
 }
 
-/// Emits a rung when it is first reached, from the same observations that the machine's own ladder sees.
-struct Climb {
-    ladder: Ladder,
-    told: Vec<(usize, qemu::Rung)>,
-    resets: usize,
-}
-
 impl Run {
     /// A disk that cannot be read under a running guest is our trouble, and is said at once.
     fn on_read_error(&self, machine: &str) -> crate::serve::OnError {
         let (recorder, machine) = (self.recorder.clone(), machine.to_owned());
+        let told = AtomicU32::new(0);
         Arc::new(move |e| {
-            recorder.emit(
-                &EventPath::RUN,
-                Kind::Note { text: format!("reading the disk of {machine} failed: {e}") },
-            );
+            let number = told.fetch_add(1, Ordering::SeqCst);
+            if number < MAX_READ_ERRORS_TOLD {
+                let text = format!("reading the disk of {machine} failed: {e}");
+                recorder.emit(&EventPath::RUN, Kind::Note { text });
+            } else if number == MAX_READ_ERRORS_TOLD {
+                let text =
+                    format!("reading the disk of {machine} goes on failing, which is not told each time");
+                recorder.emit(&EventPath::RUN, Kind::Note { text });
+            }
         })
     }
 
@@ -156,12 +177,15 @@ impl Run {
                 sector,
             }],
             agent: true,
+            child_limit: options.writes_bytes.unwrap_or(qemu::CHILD_LIMIT),
         };
-        let observer = self.observer(&machine, number, &action.path, &tag);
+        let resets = options.resets.unwrap_or(0);
+        let observer = self.observer(&machine, number, &action.path, &tag, resets);
         let paths = qemu::Paths { run_dir: self.recorder.run_dir().join(&tag) };
         std::fs::create_dir(&paths.run_dir).map_err(|e| broken("making its folder", &e))?;
         let vm = Vm::start(&self.lab.host, &wanted, &paths, observer, &self.cancel)
             .map_err(|e| broken("starting it", &e))?;
+        vm.expect_resets(resets);
         let (generation, firmware) = match (machine.generation, secure_boot) {
             (Generation::Gen1, _) => (1, "SeaBIOS"),
             (Generation::Gen2, true) => (2, "OVMF, Secure Boot enforced"),
@@ -199,6 +223,7 @@ impl Run {
             number,
             secure_boot,
             vm: RwLock::new(vm),
+            pace: Arc::clone(server.pace()),
             server: Mutex::new(Some(server)),
             stopped: AtomicBool::new(false),
             dropped_child,
@@ -230,13 +255,19 @@ impl Run {
         machine.boots
     }
 
-    fn observer(&self, machine: &Machine, boot: u32, path: &EventPath, tag: &str) -> qemu::Observer {
+    fn observer(
+        &self,
+        machine: &Machine,
+        boot: u32,
+        path: &EventPath,
+        tag: &str,
+        resets: u32,
+    ) -> qemu::Observer {
         let (recorder, path, name) = (self.recorder.clone(), path.clone(), machine.name.clone());
         let (tag, console) = (tag.to_owned(), event::ArtifactName::new(format!("{tag}/console.log")).ok());
-        let mut climb = Climb { ladder: Ladder::default(), told: Vec::new(), resets: 0 };
+        let mut climb = Climb::new(resets);
         let (mut told_len, mut told_at) = (0u64, None::<Instant>);
         Box::new(move |seen: &Observation| {
-            climb.ladder.observe(seen);
             let mut news = climb.news(&name, boot, seen);
             let due = !news.is_empty() || told_at.is_none_or(|at| at.elapsed() >= CONSOLE_EVERY);
             if let Some(artifact) = console.as_ref().filter(|_| due) {
@@ -267,7 +298,7 @@ impl Run {
         within: Duration,
     ) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
-        let verdict = boot.vm().wait_ready(expect, Deadline::after(within), &self.cancel);
+        let verdict = boot.wait(expect, within, &self.cancel);
         let ended = self.tell_verdict(action, &boot, &verdict);
         if ended.is_err() && !self.cancel.is_cancelled() {
             self.keep_screen(action, &boot);
@@ -349,6 +380,10 @@ impl Run {
                 }
                 Ok((RunOutput { exit, output }, detail))
             }
+            RunResult::Late { .. } | RunResult::NoWay { .. } if boot.vm().host_trouble().is_some() => {
+                let host = boot.vm().host_trouble().unwrap_or_default();
+                Err(VerbError::new(Outcome::Broken, format!("`{command}` in the guest: {host}")))
+            }
             RunResult::NoWay { reason } => Err(VerbError::new(
                 Outcome::NotPerformed,
                 format!("`{command}` could not be run in the guest: {reason}"),
@@ -406,7 +441,7 @@ impl Run {
 
     /// What waiting for `ready` ends in.
     pub(crate) fn verdict_of(&self, boot: &Boot, within: Duration) -> Verdict {
-        boot.vm().wait_ready(&Expect::Ready, Deadline::after(within), &self.cancel)
+        boot.wait(&Expect::Ready, within, &self.cancel)
     }
 
     pub(crate) fn send_to(&self, machine: &str, text: &str) {
@@ -447,44 +482,6 @@ impl Run {
     }
 }
 
-impl Climb {
-    /// The events that this observation is worth.
-    fn news(&mut self, machine: &str, boot: u32, seen: &Observation) -> Vec<Kind> {
-        let mut news = Vec::new();
-        if matches!(seen.seen, Seen::Reset) {
-            self.resets = self.resets.saturating_add(1);
-            news.push(Kind::Reset {
-                machine: machine.into(),
-                boot,
-                expected: false,
-                reason: "the guest reset itself".into(),
-                at_ms: seen.at_ms,
-            });
-        }
-        let Some(attempt) = self.ladder.attempts().last() else { return news };
-        for reached in &attempt.reached {
-            let key = (self.resets, reached.rung);
-            if self.told.contains(&key) {
-                continue;
-            }
-            self.told.push(key);
-            news.push(Kind::Rung {
-                machine: machine.into(),
-                boot,
-                attempt: u32::try_from(self.resets).unwrap_or(u32::MAX).saturating_add(1),
-                rung: reached.rung.into(),
-                how: match reached.certainty {
-                    Certainty::Observed => How::Observed,
-                    Certainty::Implied => How::Implied,
-                },
-                at_ms: reached.evidence.at_ms,
-                evidence: Some(event_evidence(&reached.evidence)),
-            });
-        }
-        news
-    }
-}
-
 impl From<qemu::Rung> for event::Rung {
     fn from(rung: qemu::Rung) -> event::Rung {
         match rung {
@@ -497,7 +494,7 @@ impl From<qemu::Rung> for event::Rung {
     }
 }
 
-fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
+pub(super) fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
     Evidence { at: None, text: evidence.line.chars().take(QUOTED).collect() }
 }
 

@@ -11,6 +11,7 @@
 mod actions;
 mod boots;
 mod bus;
+mod climb;
 mod files;
 mod folder;
 mod home;

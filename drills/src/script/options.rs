@@ -78,6 +78,16 @@ pub static START: OptionSet = OptionSet {
         },
         Opt { name: "memory", kind: Kind::Bytes, doc: "Memory, whole MiB: `2.gib`." },
         Opt { name: "cpus", kind: Kind::Number, doc: "Processors, 1 to 64." },
+        Opt {
+            name: "resets",
+            kind: Kind::Number,
+            doc: "Resets that belong to a good boot of this guest, 0 to 20: a first boot that restarts once. Resets of a known class (SELinux labels all files anew, shim with a fresh firmware, fsck of a mounted root) need no number.",
+        },
+        Opt {
+            name: "writes",
+            kind: Kind::Bytes,
+            doc: "How much the guest may write to its disk, whole MiB; 32 GiB when nothing is said. A guest that writes more is stopped and the drill is broken: the lab ended it.",
+        },
     ],
 };
 

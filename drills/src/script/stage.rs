@@ -54,6 +54,10 @@ pub struct StartOptions {
     pub memory_bytes: Option<u64>,
     /// Processors.
     pub cpus: Option<u32>,
+    /// Resets that belong to a good boot; `None` is none.
+    pub resets: Option<u32>,
+    /// Bytes that the guest may write to its disk; `None` is the lab's usual.
+    pub writes_bytes: Option<u64>,
 }
 
 /// The firmware's variable store.

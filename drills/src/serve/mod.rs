@@ -11,6 +11,7 @@
 //! Non-goals: TLS, TCP, writing, structured replies.
 
 mod handshake;
+mod pace;
 pub(crate) mod protocol;
 mod transmission;
 
@@ -19,6 +20,7 @@ mod tests;
 
 use engine::disk::{DiskRef, ReadError};
 use handshake::Greeting;
+pub use pace::Pace;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
 use std::net::Shutdown;
@@ -45,6 +47,7 @@ struct Export {
     len: u64,
     name: String,
     on_error: OnError,
+    pace: Arc<Pace>,
 }
 
 impl Export {
@@ -60,6 +63,7 @@ pub struct Server {
     /// Closing this end wakes the accepting thread.
     wake: Option<UnixStream>,
     acceptor: Option<JoinHandle<()>>,
+    pace: Arc<Pace>,
 }
 
 impl Server {
@@ -77,15 +81,22 @@ impl Server {
         }
         let listener = UnixListener::bind(socket)?;
         let (wake, woken) = UnixStream::pair()?;
-        let mut server = Server { socket: socket.to_owned(), wake: Some(wake), acceptor: None };
+        let pace = Arc::new(Pace::default());
+        let mut server =
+            Server { socket: socket.to_owned(), wake: Some(wake), acceptor: None, pace: Arc::clone(&pace) };
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let len = disk.geometry().len.get();
-        let export = Export { disk, len, name: export.to_owned(), on_error };
+        let export = Export { disk, len, name: export.to_owned(), on_error, pace };
         let acceptor =
             Builder::new().name("nbd-accept".to_owned()).spawn(move || accept(&listener, &woken, &export))?;
         server.acceptor = Some(acceptor);
         Ok(server)
+    }
+
+    /// How long its clients waited.
+    pub fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// The socket.

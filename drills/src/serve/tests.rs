@@ -287,8 +287,7 @@ proptest! {
             disk: Arc::new(Memory { bytes: pattern(4096), bad: None }),
             len: 4096,
             name: "disk0".into(),
-            on_error: Arc::new(move |_| { count.fetch_add(1, Ordering::Relaxed); }),
-        };
+            on_error: Arc::new(move |_| { count.fetch_add(1, Ordering::Relaxed); }), pace: std::sync::Arc::default() };
         let mut input = Vec::new();
         if greeted {
             input.extend(3u32.to_be_bytes());

@@ -83,7 +83,10 @@ fn read(stream: &mut impl Write, export: &Export, request: &Request, buf: &mut V
     buf.extend(request.cookie);
     buf.resize(REPLY_BYTES.saturating_add(request.len as usize), 0);
     let data = buf.get_mut(REPLY_BYTES..).unwrap_or_default();
-    match export.disk.read_at(ByteOffset(request.offset), data) {
+    let timed = export.pace.begin();
+    let read = export.disk.read_at(ByteOffset(request.offset), data);
+    drop(timed);
+    match read {
         Ok(()) => stream.write_all(buf),
         Err(e) => {
             (export.on_error)(&e);

@@ -2,12 +2,16 @@
 //! is a number of milliseconds since the machine's start that the caller gives.
 
 mod pattern;
+mod resets;
+pub mod stall;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod wrapped;
 
 pub use pattern::{Means, Needle, PATTERNS, Pattern};
+pub use resets::Reset;
+pub use stall::Still;
 pub use verdict::{Cause, End, Outcome, Verdict};
 
 use serde::Serialize;
@@ -56,6 +60,8 @@ pub enum Certainty {
 pub enum Source {
     /// The first serial port.
     Serial,
+    /// The second serial port.
+    Serial2,
     /// The firmware's debug port.
     Debug,
     /// Text read off the screen.
@@ -89,6 +95,14 @@ pub enum Seen {
     PowerOff,
     /// The guest told QEMU that it panicked.
     Panicked,
+    /// The guest told QEMU that it panicked and goes on to its crash kernel.
+    CrashLoaded,
+    /// A watchdog that the guest had started ran out.
+    Watchdog,
+    /// This host did not serve the guest's disk as a disk does: how.
+    HostIo(String),
+    /// A serial port said more than its log keeps.
+    Flood,
     /// The guest agent answered.
     AgentAnswered,
 }
@@ -171,9 +185,14 @@ pub struct Ladder {
     expect: Expect,
     attempts: Vec<Attempt>,
     resets: usize,
+    expected: resets::Expected,
     progress_ms: u64,
     powered_off: Option<Evidence>,
     wrapped: wrapped::Wrapped,
+    still: Option<Still>,
+    /// What the host did to the guest's disk, first of all.
+    host: Option<String>,
+    flood: bool,
 }
 
 impl Default for Ladder {
@@ -182,9 +201,13 @@ impl Default for Ladder {
             expect: Expect::Ready,
             attempts: vec![Attempt::default()],
             resets: 0,
+            expected: resets::Expected::default(),
             progress_ms: 0,
             powered_off: None,
             wrapped: wrapped::Wrapped::default(),
+            still: None,
+            host: None,
+            flood: false,
         }
     }
 }
@@ -222,7 +245,13 @@ impl Ladder {
             Seen::NoText => self.current().text_screen = false,
             Seen::Shot { .. } => {}
             Seen::Reset => {
-                self.resets += 1;
+                let attempt = self.current();
+                let (reached, after_ms) = (attempt.highest(), at_ms.saturating_sub(attempt.started_ms));
+                if self.expected.folds(reached, after_ms) {
+                    return;
+                }
+                self.resets += usize::from(!self.expected.reset());
+                self.still = None;
                 self.progress_ms = *at_ms;
                 self.wrapped = wrapped::Wrapped::default();
                 // Of a machine in a loop the first attempt and the last ones are kept.
@@ -233,21 +262,48 @@ impl Ladder {
             }
             Seen::PowerOff => self.powered_off = Some(evidence("the guest powered off")),
             Seen::Panicked => {
-                let cause = Cause {
-                    id: "guest-panicked".into(),
-                    text: "the guest reported a panic".into(),
-                    next: "the last lines before it".into(),
-                    at: Rung::Kernel,
-                    terminal: true,
-                    weight: 2,
-                };
-                self.trouble(cause, evidence("GUEST_PANICKED"));
+                let text = "the guest reported a panic".to_owned();
+                let cause = Cause::made("guest-panicked", text, "the last lines before it", Rung::Kernel);
+                self.trouble(Cause { weight: 2, ..cause }, evidence("GUEST_PANICKED"));
             }
+            Seen::CrashLoaded => {
+                let text = "the guest reported a panic, and went on to its crash kernel".to_owned();
+                let cause = Cause::made("crash-kernel", text, "the last lines before it", Rung::Kernel);
+                self.trouble(Cause { terminal: false, weight: 3, ..cause }, evidence("GUEST_CRASHLOADED"));
+            }
+            Seen::Watchdog => {
+                let at = self.last().and_then(Attempt::highest).unwrap_or(Rung::Firmware);
+                let text = "the guest's own watchdog ran out: it hung".to_owned();
+                let cause = Cause::made("watchdog", text, "the last lines before it", at);
+                self.trouble(Cause { terminal: false, ..cause }, evidence("WATCHDOG"));
+            }
+            Seen::HostIo(how) => drop(self.host.get_or_insert_with(|| how.clone())),
+            Seen::Flood => self.flood = true,
             Seen::AgentAnswered if self.expect == Expect::Ready => {
                 self.reach(Rung::Ready, evidence("the guest agent answered"));
             }
             Seen::AgentAnswered => self.reach(Rung::Init, evidence("the guest agent answered")),
         }
+    }
+
+    /// Says that the guest may reset itself so often in a good boot.
+    pub fn expect_resets(&mut self, count: u32) {
+        self.expected.named(count);
+    }
+
+    /// What the host did wrong to the guest's disk, first of all.
+    pub fn host_trouble(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// Resets so far; one that firmware needs for another is none of its own.
+    pub fn resets(&self) -> usize {
+        self.expected.count()
+    }
+
+    /// The last reset, if there was one.
+    pub fn last_reset(&self) -> Option<&Reset> {
+        self.expected.last()
     }
 
     /// All attempts, the first first; never empty.
@@ -272,16 +328,17 @@ impl Ladder {
             self.line(&whole, false);
         }
         if let Expect::Text(text) = &self.expect
-            && matches!(evidence.source, Source::Serial | Source::Screen)
+            && matches!(evidence.source, Source::Serial | Source::Serial2 | Source::Screen)
             && evidence.line.contains(text.as_str())
         {
             self.reach(Rung::Ready, evidence.clone());
         }
-        for row in PATTERNS.iter().filter(|row| row.matches(evidence.source, &evidence.line)) {
+        for row in PATTERNS.into_iter().flatten().filter(|row| row.matches(evidence.source, &evidence.line)) {
             // A prompt is one only while the guest waits behind it; a whole line that ends like one is a message. All
             // else is read from whole lines, so that evidence is never half of one.
             let prompt = matches!(row.needle, Needle::Ends(_));
-            if prompt != partial && evidence.source != Source::Screen {
+            let waits = matches!(row.means, Means::Waits { .. });
+            if prompt != partial && !waits && evidence.source != Source::Screen {
                 continue;
             }
             match row.means {
@@ -289,7 +346,11 @@ impl Ladder {
                     self.reach(Rung::Init, evidence.clone());
                 }
                 Means::Reached(rung) => self.reach(rung, evidence.clone()),
-                Means::Cause { .. } => self.trouble(Cause::of(row), evidence.clone()),
+                Means::WillReset(at) => {
+                    self.reach_at_least(at, evidence);
+                    self.expected.announce(row.text);
+                }
+                Means::Cause { .. } | Means::Waits { .. } => self.trouble(Cause::of(row), evidence.clone()),
             }
         }
     }

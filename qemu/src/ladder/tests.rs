@@ -1,3 +1,5 @@
+use crate::cpus::Running;
+
 use super::{End, Expect, Ladder, Observation, Outcome, READY_HOLD_MS, Rung, SETTLE_MS, Seen, Source};
 
 fn see(ladder: &mut Ladder, at_ms: u64, source: Source, text: &str) {
@@ -194,4 +196,123 @@ fn half_a_line_is_not_a_prompt_once_the_line_went_on() {
     let mut ladder = Ladder::default();
     ladder.observe(&Observation { at_ms: 1, source: Source::Serial, seen: Seen::Line("Last login:".into()) });
     assert!(ladder.decided(60_000).is_none());
+}
+
+/// How the ladder decides after nothing has moved for `still_ms`, with `running` on the processors.
+fn standstill(script: &[&str], running: Running, still_ms: u64, looks: u32) -> String {
+    let (mut ladder, _) = play(script, 0);
+    let since_ms = 100 * script.len() as u64;
+    ladder.still(Some(super::Still { since_ms, looks, running }));
+    match ladder.decided(since_ms + still_ms).map(|v| v.outcome) {
+        Some(Outcome::Stopped { at, why, .. }) => format!("{at:?} {}", why.id),
+        Some(other) => format!("{other:?}"),
+        None => "waits".to_owned(),
+    }
+}
+
+#[test]
+fn a_standstill_is_called_when_what_runs_has_had_its_allowance() {
+    use super::stall::{DEAD_MS, LOADER_CAUSE_MS, LOADER_MS, LOOKS, SYSTEM_CAUSE_MS, SYSTEM_MS};
+    let key = [
+        BIOS,
+        "D Booting from 0000:7c00",
+        "V error: file `/vmlinuz' not found.",
+        "V Press any key to continue...",
+    ];
+    let silent = [BIOS, "D Booting from 0000:7c00", "V Booting from Hard Disk..."];
+    let alert = [LINUX, "S ALERT!  UUID=12 does not exist.  Dropping to a shell!"];
+    let luks = [LINUX, "S Please unlock disk sda3_crypt: "];
+    let (before, system) = (Running::BeforeSystem, Running::System);
+    for (script, running, allowed, expect) in [
+        (&key[..], before, 20_000, "Loader grub-no-file"),
+        (&key[1..2], before, LOADER_MS, "Loader stalled"),
+        (&key[..3], before, LOADER_CAUSE_MS, "Loader grub-no-file"),
+        (&silent, before, LOADER_CAUSE_MS, "Loader boot-code-silent"),
+        (&[UEFI], Running::Dead, DEAD_MS, "Loader halted"),
+        (&[UEFI], system, SYSTEM_MS, "Loader stalled"),
+        (&alert, system, SYSTEM_CAUSE_MS, "Init initramfs-alert"),
+        (&luks, system, 60_000, "Init passphrase-initramfs"),
+        (&[LINUX], system, SYSTEM_MS, "Kernel stalled"),
+    ] {
+        assert_eq!(standstill(script, running, allowed - 1, LOOKS), "waits", "{script:#?}");
+        assert_eq!(standstill(script, running, allowed, LOOKS), expect, "{script:#?}");
+        assert_eq!(standstill(script, running, allowed, LOOKS - 1), "waits", "{script:#?}");
+        assert_eq!(standstill(script, Running::Unknown, 10 * SYSTEM_MS, LOOKS), "waits", "{script:#?}");
+    }
+    // Nothing was heard of it at all.
+    assert_eq!(standstill(&[], before, SYSTEM_MS, LOOKS), "waits");
+}
+
+#[test]
+fn the_kernels_own_complaints_have_their_class() {
+    for (line, expect) in [
+        ("S /dev/sda2: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.", "Init fsck-manual"),
+        ("S The root filesystem on /dev/sda2 requires a manual fsck", "Init fsck-root"),
+        (
+            "S [FAILED] Failed to start systemd-fsck-root.service - File System Check on Root Device.",
+            "Init fsck-unit",
+        ),
+        ("S [   33.1] Out of memory: Killed process 77 (apt) total-vm:1kB", "Kernel out-of-memory"),
+        ("S [    3.1] Kernel panic - not syncing: System is deadlocked on memory", "Kernel memory-deadlock"),
+        ("S error: out of memory.", "Loader grub-memory"),
+        (
+            "S modprobe: FATAL: Module dm-thin-pool not found in directory /lib/modules/6.1.0",
+            "Init driver-missing",
+        ),
+        ("S modprobe: ERROR: could not insert 'zfs': Key was rejected by service", "Init driver-refused"),
+        ("S [   35.1] ata1.00: qc timeout (cmd 0xec)", "Kernel disk-timeout"),
+        (
+            "S [   35.1] ata1.00: exception Emask 0x0 SAct 0x0 SErr 0x0 action 0x6 frozen",
+            "Kernel disk-frozen",
+        ),
+        (
+            "S [   35.1] sd 0:0:0:0: [sda] tag#1 FAILED Result: hostbyte=DID_TIME_OUT driverbyte=DRIVER_OK",
+            "Kernel disk-timeout-scsi",
+        ),
+        ("S [   35.1] I/O error, dev sda, sector 2048 op 0x0:(READ)", "Kernel disk-error"),
+        ("S [  243.1] INFO: task mount:77 blocked for more than 120 seconds.", "Kernel hung-task"),
+    ] {
+        check(&[line], expect);
+    }
+    for (line, rung) in [
+        ("S Computer is booting, SAC started and initialized.", Rung::Kernel),
+        ("S SAC>", Rung::Kernel),
+        ("S EVENT: The CMD command is now available.", Rung::Init),
+    ] {
+        let (ladder, _) = play(&[UEFI, line], 0);
+        assert_eq!(ladder.attempts()[0].highest(), Some(rung), "{line}");
+    }
+}
+
+#[test]
+fn what_the_host_did_to_the_disk_is_no_answer_about_the_guest() {
+    let (mut ladder, _) = play(&[LINUX, "S [   35.1] I/O error, dev sda, sector 2048"], 0);
+    let seen = Seen::HostIo("this host took longer than 30 s".into());
+    ladder.observe(&Observation { at_ms: 300, source: Source::Qemu, seen });
+    let Outcome::Broken { reason } = ladder.judge(End::Deadline, 60_000).outcome else {
+        panic!("{ladder:#?}")
+    };
+    assert!(reason.starts_with("this host took longer than 30 s"), "{reason}");
+    // A guest that comes up all the same did.
+    see(&mut ladder, 400, Source::Serial, "DRILL-READY");
+    assert!(ladder.judge(End::Deadline, 60_000).is_ready());
+}
+
+#[test]
+fn resets_of_a_known_class_or_named_are_expected_and_others_are_a_loop() {
+    let relabel = ["S *** Warning -- SELinux targeted policy relabel is required.", "RESET"];
+    let script = |count: usize| [&[UEFI][..], &relabel.repeat(count)].concat();
+    let (ladder, _) = play(&script(1), 0);
+    let reset = ladder.last_reset().unwrap();
+    assert_eq!((reset.expected, reset.reason), (true, "SELinux labels all files anew"));
+    check(&script(7), "broken");
+    // One that announces it each time is in a loop too.
+    check(&script(8), "Init reset-loop");
+    // Recorded: SeaBIOS resets once more by itself.
+    let bios = [BIOS, "RESET", "D In resume (status=0)", "D Attempting a hard reboot", "RESET", BIOS];
+    let (ladder, _) = play(&bios, 0);
+    assert_eq!((ladder.resets(), ladder.last_reset().map(|r| r.expected)), (1, Some(false)));
+    // A firmware that never comes to speak is in a loop all the same.
+    let (ladder, _) = play(&["RESET"; 12], 0);
+    assert!(ladder.resets() >= super::MAX_ATTEMPTS, "{}", ladder.resets());
 }

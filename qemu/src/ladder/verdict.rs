@@ -2,13 +2,14 @@
 
 use super::pattern::{LAB_TIMER, Means, Pattern};
 use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Rung, SETTLE_MS, Source};
+use crate::log::MAX_LOG;
 use serde::Serialize;
 
 /// Why a boot stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Stable name: the row of [`PATTERNS`](super::PATTERNS), or `power-off`, `reset-loop`, `no-progress`, `boot-code-silent`,
-    /// `guest-panicked`.
+    /// Stable name: the row of [`PATTERNS`](super::PATTERNS), or `power-off`, `reset-loop`, `no-progress`, `serial-flood`,
+    /// `boot-code-silent`, `guest-panicked`, `crash-kernel`, `watchdog`, `halted`, `stalled`.
     pub id: String,
     /// In a reader's words.
     pub text: String,
@@ -20,19 +21,30 @@ pub struct Cause {
     pub(super) terminal: bool,
     #[serde(skip)]
     pub(super) weight: u8,
+    /// It waits for somebody: this long without a move, and nobody comes.
+    #[serde(skip)]
+    pub(super) patience_ms: Option<u64>,
 }
 
 impl Cause {
     pub(super) fn of(row: &Pattern) -> Self {
-        let (at, terminal, weight) = match row.means {
-            Means::Cause { at, terminal, weight } => (at, terminal, weight),
-            Means::Reached(at) => (at, false, 0),
+        let (at, terminal, weight, patience_ms) = match row.means {
+            Means::Cause { at, terminal, weight } => (at, terminal, weight, None),
+            Means::Waits { at, patience_ms } => (at, false, 1, Some(patience_ms)),
+            Means::Reached(at) | Means::WillReset(at) => (at, false, 0, None),
         };
-        Self { id: row.id.into(), text: row.text.into(), next: row.next.into(), at, terminal, weight }
+        let (id, text, next) = (row.id.into(), row.text.into(), row.next.into());
+        Self { id, text, next, at, terminal, weight, patience_ms }
     }
 
-    fn made(id: &str, text: String, next: &str, at: Rung) -> Self {
-        Self { id: id.into(), text, next: next.into(), at, terminal: true, weight: 1 }
+    pub(super) fn made(id: &str, text: String, next: &str, at: Rung) -> Self {
+        Self { id: id.into(), text, next: next.into(), at, terminal: true, weight: 1, patience_ms: None }
+    }
+
+    pub(super) fn boot_code_silent(at: Rung) -> Self {
+        let text = "the boot code was started and showed nothing, on the screen or on the serial port";
+        let next = "does LBA 0 hold boot code, and not only a partition table?";
+        Self::made("boot-code-silent", text.to_owned(), next, at)
     }
 }
 
@@ -129,6 +141,9 @@ impl Ladder {
             let outcome = Outcome::Stopped { at, why: why.clone(), evidence: Some(evidence.clone()) };
             return (now_ms.saturating_sub(last) >= SETTLE_MS).then(|| self.verdict(outcome, now_ms));
         }
+        if let Some(outcome) = self.stalled(attempt, now_ms) {
+            return Some(self.verdict(outcome, now_ms));
+        }
         (self.resets >= MAX_ATTEMPTS).then(|| {
             let (highest, found) = self
                 .attempts
@@ -151,7 +166,7 @@ impl Ladder {
         }
         let outcome = match end {
             End::Cancelled => Outcome::Cancelled,
-            End::Gone(reason) => Outcome::Broken { reason },
+            End::Gone(reason) => Outcome::Broken { reason: self.host.clone().unwrap_or(reason) },
             End::Deadline => self.ran_out(now_ms),
         };
         self.verdict(outcome, now_ms)
@@ -166,14 +181,19 @@ impl Ladder {
         if let Some((why, evidence)) = worst(attempt) {
             return Outcome::Stopped { at, why: why.clone(), evidence: Some(evidence.clone()) };
         }
+        if self.flood {
+            let text = format!("the guest flooded a serial port: more than {} MiB", MAX_LOG / (1 << 20));
+            let why = Cause::made("serial-flood", text, "what it says again and again", at);
+            return Outcome::Stopped { at, why, evidence: attempt.lines().last().cloned() };
+        }
         if at == Rung::Loader
             && let Some(evidence) = silent(attempt)
         {
-            let text = "the boot code was started and showed nothing, on the screen or on the serial port"
-                .to_owned();
-            let next = "does LBA 0 hold boot code, and not only a partition table?";
-            let why = Cause::made("boot-code-silent", text, next, at);
-            return Outcome::Stopped { at, why, evidence: Some(evidence.clone()) };
+            return Outcome::Stopped {
+                at,
+                why: Cause::boot_code_silent(at),
+                evidence: Some(evidence.clone()),
+            };
         }
         if at == Rung::Loader {
             let hint = "the loader was started and nothing was seen after it: add console=ttyS0 to the kernel \
@@ -188,9 +208,19 @@ impl Ladder {
     }
 
     fn verdict(&self, outcome: Outcome, took_ms: u64) -> Verdict {
+        // What the host did to the guest is no answer about the guest.
         let outcome = match outcome {
-            // What the host did to the guest is no answer about the guest.
             Outcome::Stopped { why, .. } if why.id == LAB_TIMER => Outcome::Broken { reason: why.text },
+            Outcome::Stopped { at, why, .. } if self.host.is_some() => {
+                let host = self.host.as_deref().unwrap_or_default();
+                let reason =
+                    format!("{host}; what the guest did ({at:?}: {}) is no answer about it", why.text);
+                Outcome::Broken { reason }
+            }
+            Outcome::Unseen { hint } if self.host.is_some() => {
+                let host = self.host.as_deref().unwrap_or_default();
+                Outcome::Broken { reason: format!("{host}; and {hint}") }
+            }
             other => other,
         };
         Verdict { outcome, attempts: self.attempts().to_vec(), took_ms }
@@ -198,13 +228,13 @@ impl Ladder {
 }
 
 /// The BIOS's last words, if the screen is text that was read and still ends with them, and nothing came by wire.
-fn silent(attempt: &Attempt) -> Option<&Evidence> {
-    let heard = attempt.lines().any(|l| l.source == Source::Serial);
+pub(super) fn silent(attempt: &Attempt) -> Option<&Evidence> {
+    let heard = attempt.lines().any(|l| matches!(l.source, Source::Serial | Source::Serial2));
     let last = attempt.lines().filter(|l| l.source == Source::Screen).last()?;
     (attempt.text_screen && !heard && last.line.starts_with("Booting from ")).then_some(last)
 }
 
 /// The cause that explains the others: the heaviest, of equals the first.
-fn worst(attempt: &Attempt) -> Option<&(Cause, Evidence)> {
+pub(super) fn worst(attempt: &Attempt) -> Option<&(Cause, Evidence)> {
     attempt.causes.iter().rev().max_by_key(|(cause, _)| cause.weight)
 }

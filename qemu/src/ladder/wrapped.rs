@@ -21,7 +21,7 @@ pub(super) struct Wrapped {
 impl Wrapped {
     /// The whole message, once `evidence` is the last line of a broken one; its time is that of the first line.
     pub(super) fn join(&mut self, evidence: &Evidence) -> Option<Evidence> {
-        if !matches!(evidence.source, Source::Serial | Source::Screen) {
+        if !matches!(evidence.source, Source::Serial | Source::Serial2 | Source::Screen) {
             return None;
         }
         if let Some(begin) = begin(&evidence.line) {

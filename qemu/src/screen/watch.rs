@@ -65,6 +65,14 @@ impl Watch {
         self.screen.as_ref()
     }
 
+    /// A number that stays the same while the same can be read; a blinking cursor changes nothing.
+    pub fn shows(&self) -> Option<u64> {
+        match self.screen.as_ref()? {
+            Screen::Text(text) => Some(hash([text.rows.join("\n").as_bytes(), b"text"])),
+            _ => self.raw,
+        }
+    }
+
     /// When to look again, after a look that took so long.
     pub fn pause(took: Duration) -> Duration {
         (took * SHARE).clamp(LOOK, MAX_LOOK)
@@ -87,10 +95,7 @@ impl Watch {
     }
 
     fn shot(&mut self) -> Option<usize> {
-        let shows = match self.screen.as_ref()? {
-            Screen::Text(text) => hash([text.rows.join("\n").as_bytes(), b"text"]),
-            _ => self.raw?,
-        };
+        let shows = self.shows()?;
         if self.same != SETTLED || self.kept == Some(shows) || self.shots >= MAX_SHOTS {
             return None;
         }

@@ -14,6 +14,8 @@ type Ctx<'a> = NativeCallContext<'a>;
 
 /// The most processors a scenario may ask for.
 const MAX_CPUS: u32 = 64;
+/// The most resets of one boot a scenario may expect.
+const MAX_RESETS: u32 = 20;
 /// The least and the most memory a scenario may ask for, in bytes.
 const MEMORY: std::ops::RangeInclusive<u64> = 64 << 20..=1 << 40;
 
@@ -234,6 +236,26 @@ fn start(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Vm> {
                     );
                 }
             },
+            ("resets", Value::Number(n)) => match u32::try_from(n) {
+                Ok(n @ 0..=MAX_RESETS) => options.resets = Some(n),
+                _ => {
+                    return mistake(
+                        c,
+                        format!("option resets of start is {n}"),
+                        format!("it wants 0 to {MAX_RESETS}"),
+                    );
+                }
+            },
+            ("writes", Value::Bytes(n)) if n >= 1 << 20 && n % (1 << 20) == 0 => {
+                options.writes_bytes = Some(n);
+            }
+            ("writes", _) => {
+                return mistake(
+                    c,
+                    "option writes of start is out of range",
+                    "it wants whole MiB, at least 1.mib",
+                );
+            }
             (key, _) => {
                 return mistake(
                     c,
