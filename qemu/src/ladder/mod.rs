@@ -245,9 +245,7 @@ impl Ladder {
             Seen::NoText => self.current().text_screen = false,
             Seen::Shot { .. } => {}
             Seen::Reset => {
-                let attempt = self.current();
-                let (reached, after_ms) = (attempt.highest(), at_ms.saturating_sub(attempt.started_ms));
-                if self.expected.folds(reached, after_ms) {
+                if self.expected.is_firmwares() {
                     return;
                 }
                 self.resets += usize::from(!self.expected.reset());
@@ -346,6 +344,7 @@ impl Ladder {
                     self.reach(Rung::Init, evidence.clone());
                 }
                 Means::Reached(rung) => self.reach(rung, evidence.clone()),
+                Means::FirmwareResets => self.expected.firmware_resets(),
                 Means::WillReset(at) => {
                     self.reach_at_least(at, evidence);
                     self.expected.announce(row.text);

@@ -1,12 +1,7 @@
 //! Resets that belong to a good boot: named by whoever starts the machine, or announced by the guest in words of a known class.
 
-use super::Rung;
-
 /// Announced resets of one boot that count as expected: a guest that announces one each time is in a loop too.
 pub const MAX_ANNOUNCED: u32 = 3;
-
-/// The firmware's own reset comes within some 100 ms.
-const FOLD_MS: u64 = 1_000;
 
 /// A reset that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +20,7 @@ pub(super) struct Expected {
     by_class: u32,
     last: Option<Reset>,
     count: usize,
-    folded: bool,
+    firmware: u32,
 }
 
 impl Expected {
@@ -38,12 +33,17 @@ impl Expected {
         self.announced = Some(why);
     }
 
-    /// Whether a reset belongs to the one before it, `after_ms` ago: SeaBIOS that runs again in the same memory resets the machine once more
-    /// ("Attempting a hard reboot"; SeaBIOS, src/resume.c). QEMU's events and the debug port come by two ways, so what the firmware said may be here first.
-    pub fn folds(&mut self, reached: Option<Rung>, after_ms: u64) -> bool {
-        let firmware = reached.is_none_or(|rung| rung <= Rung::Firmware);
-        self.folded = self.count > 0 && firmware && after_ms < FOLD_MS && !self.folded;
-        self.folded
+    /// The firmware said that it resets the machine once more, for a reset of the guest: SeaBIOS that runs again in the same memory does ("Attempting a
+    /// hard reboot"; SeaBIOS, src/resume.c).
+    pub fn firmware_resets(&mut self) {
+        self.firmware = self.firmware.saturating_add(1);
+    }
+
+    /// Whether a reset is the firmware's own. The debug port and QEMU's events come by two ways and may be a whole boot apart: only their number is exact.
+    pub fn is_firmwares(&mut self) -> bool {
+        let is = self.firmware > 0;
+        self.firmware = self.firmware.saturating_sub(1);
+        is
     }
 
     /// Takes a reset; the answer is whether it was expected.

@@ -308,11 +308,16 @@ fn resets_of_a_known_class_or_named_are_expected_and_others_are_a_loop() {
     check(&script(7), "broken");
     // One that announces it each time is in a loop too.
     check(&script(8), "Init reset-loop");
-    // Recorded: SeaBIOS resets once more by itself.
-    let bios = [BIOS, "RESET", "D In resume (status=0)", "D Attempting a hard reboot", "RESET", BIOS];
-    let (ladder, _) = play(&bios, 0);
-    assert_eq!((ladder.resets(), ladder.last_reset().map(|r| r.expected)), (1, Some(false)));
+    // Recorded: SeaBIOS resets once more by itself, and QEMU's event of that may come before its words or long after them.
+    let again = "D Attempting a hard reboot";
+    for script in [[BIOS, "RESET", again, "RESET", BIOS, "D x"], [BIOS, "RESET", again, BIOS, "D x", "RESET"]]
+    {
+        let (ladder, _) = play(&script, 0);
+        let last = ladder.last_reset().map(|r| r.expected);
+        assert_eq!((ladder.resets(), ladder.attempts().len(), last), (1, 2, Some(false)), "{script:?}");
+    }
+    let late = [BIOS, "RESET", "RESET", again, BIOS, "RESET", again, "RESET"];
+    assert_eq!(play(&late, 0).0.resets(), 2);
     // A firmware that never comes to speak is in a loop all the same.
-    let (ladder, _) = play(&["RESET"; 12], 0);
-    assert!(ladder.resets() >= super::MAX_ATTEMPTS, "{}", ladder.resets());
+    check(&["RESET"; 5], "Firmware reset-loop");
 }

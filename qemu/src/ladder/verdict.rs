@@ -32,6 +32,7 @@ impl Cause {
             Means::Cause { at, terminal, weight } => (at, terminal, weight, None),
             Means::Waits { at, patience_ms } => (at, false, 1, Some(patience_ms)),
             Means::Reached(at) | Means::WillReset(at) => (at, false, 0, None),
+            Means::FirmwareResets => (Rung::Firmware, false, 0, None),
         };
         let (id, text, next) = (row.id.into(), row.text.into(), row.next.into());
         Self { id, text, next, at, terminal, weight, patience_ms }

@@ -1,8 +1,9 @@
 //! What firmware says.
 
 use super::Needle::{All, Both, Ends, Has};
-use super::{BIOS, LOOK_BOOT_DISK, Pattern, SHELL, TEXT, end, rung, trouble};
+use super::{BIOS, LOOK_BOOT_DISK, Means, Pattern, SHELL, TEXT, end, rung, trouble};
 use crate::ladder::Rung::{Firmware, Loader};
+use crate::ladder::Source::Debug;
 
 const SHELL_OR_REFUSED: &[&str] = &["EFI Internal Shell", "Security Violation", "Access Denied"];
 /// Other reasons for which a loader is not loaded, which have rows of their own.
@@ -11,6 +12,14 @@ const NO_PROGRAM: &[&str] = &["EFI Internal Shell", "Security Violation", "Acces
 /// The rows.
 pub(super) const ROWS: &[Pattern] = &[
     rung("seabios", Has("SeaBIOS (version"), BIOS, Firmware),
+    Pattern {
+        id: "seabios-again",
+        needle: Has("Attempting a hard reboot"),
+        sources: &[Debug],
+        means: Means::FirmwareResets,
+        text: "",
+        next: "",
+    },
     rung("bdsdxe", Has("BdsDxe:"), TEXT, Firmware),
     end(
         "bios-no-bootable",

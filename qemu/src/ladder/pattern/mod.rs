@@ -47,6 +47,8 @@ pub enum Means {
         /// Milliseconds without a move of anything after which nobody will come.
         patience_ms: u64,
     },
+    /// The firmware resets the machine once more, for a reset of the guest: the two are one.
+    FirmwareResets,
     /// The guest says that it will reset itself, as a good boot may at this rung.
     WillReset(Rung),
 }
