@@ -353,6 +353,40 @@ pub struct Scenario {
     /// The script as it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<ArtifactName>,
+    /// How much evidence it asks for.
+    #[serde(skip_serializing_if = "EvidenceLevel::is_normal")]
+    pub evidence_level: EvidenceLevel,
+}
+
+/// How much evidence a run keeps. The journal, the reports, the plans and the logs of each start are kept at every level.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceLevel {
+    /// No pictures.
+    Minimal,
+    /// Pictures of settled screens, and the last one of a boot that did not do what it must.
+    #[default]
+    Normal,
+    /// Also the screen at the end of each wait that held, and all that commands print.
+    Full,
+}
+
+impl EvidenceLevel {
+    /// The level of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "minimal" => Self::Minimal,
+            "normal" => Self::Normal,
+            "full" => Self::Full,
+            _ => return None,
+        })
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
 }
 
 /// The rungs of a boot, from the lowest.

@@ -104,6 +104,8 @@ pub struct Machine {
     pub disks: Vec<Drive>,
     /// Offer the QEMU guest agent's channel.
     pub agent: bool,
+    /// OEM strings of the firmware's tables (SMBIOS 3.6 §7.12, type 11), which a guest reads without being asked.
+    pub oem_strings: Vec<String>,
 }
 
 /// Why a machine cannot exist.
@@ -161,6 +163,7 @@ impl Machine {
             secure_boot: false,
             disks: Vec::new(),
             agent: true,
+            oem_strings: Vec::new(),
         }
     }
 
@@ -224,6 +227,8 @@ pub struct Wiring {
     pub debug_fd: i32,
     /// Connected socket: the guest agent's channel.
     pub agent_fd: Option<i32>,
+    /// An open file for each OEM string.
+    pub oem_fds: Vec<i32>,
     /// One entry a disk.
     pub drives: Vec<DriveFds>,
     /// Generation 2: the firmware's code and this boot's variables.
@@ -261,6 +266,9 @@ pub fn arguments(machine: &Machine, wiring: &Wiring) -> Vec<String> {
         args.device(json!({"driver": "virtio-serial-pci", "id": "ports"}));
         args.device(json!({"driver": "virtserialport", "bus": "ports.0", "chardev": "agent",
             "name": "org.qemu.guest_agent.0"}));
+    }
+    for fd in &wiring.oem_fds {
+        args.add("-smbios", format!("type=11,path=/dev/fd/{fd}"));
     }
     if let Some(firmware) = &wiring.firmware {
         args.flash("firmware-code", &firmware.code, true);

@@ -5,6 +5,7 @@
 use crate::console::{Console, Line};
 use crate::ladder::{Ladder, Observation, Seen, Source};
 use crate::qmp::QmpEvent;
+use crate::redact::{Lines, Redactor, Stream};
 use crate::sweep;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::io::FdFlags;
@@ -87,6 +88,7 @@ pub(crate) struct Spec {
     pub serial: UnixStream,
     pub debug: UnixStream,
     pub observer: Observer,
+    pub redactor: Redactor,
 }
 
 /// A running QEMU.
@@ -100,9 +102,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts QEMU. `keep` holds the child's ends of everything and is dropped as soon as the child has them.
     pub fn start(spec: Spec, keep: impl Send + 'static) -> std::io::Result<Self> {
-        let serial_log = File::create(spec.run_dir.join("console.log"))?;
-        let debug_log = File::create(spec.run_dir.join("firmware.log"))?;
-        let qemu_log = File::create(spec.run_dir.join("qemu.log"))?;
+        let log = |name: &str| Log::create(&spec.run_dir.join(name), &spec.redactor);
+        let logs = Logs { serial: log("console.log")?, debug: log("firmware.log")?, qemu: log("qemu.log")? };
         let (inbox, messages) = bounded(INBOX);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -137,7 +138,6 @@ impl Process {
                 return drop(born.send(Err(error)));
             }
             let _ = born.send(Ok(child.id()));
-            let logs = Logs { serial: serial_log, debug: debug_log, qemu: qemu_log };
             Supervisor { shared: state, observer: spec.observer, debug: Console::default(), logs }
                 .run(child, &messages);
             sweep::remove_record(&spec.run_dir);
@@ -166,6 +166,8 @@ fn spawn(spec: &Spec) -> std::io::Result<Child> {
     let mut command = Command::new(&spec.binary);
     command
         .args(&spec.args)
+        // It needs nothing of the environment, in which secrets may stand.
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -219,9 +221,35 @@ fn pump(mut from: impl Read + Send + 'static, inbox: Sender<Message>, wrap: fn(V
 }
 
 struct Logs {
-    serial: File,
-    debug: File,
-    qemu: File,
+    serial: Log,
+    debug: Log,
+    qemu: Log,
+}
+
+/// A file that takes what may be written of a stream.
+struct Log {
+    file: File,
+    values: Stream,
+    lines: Lines,
+}
+
+impl Log {
+    fn create(path: &Path, redactor: &Redactor) -> std::io::Result<Log> {
+        Ok(Log { file: File::create(path)?, values: redactor.stream(), lines: redactor.lines() })
+    }
+
+    /// Writes what may be written; gives what may be remembered.
+    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let clean = self.values.push(bytes);
+        let _ = self.file.write_all(&self.lines.push(&clean));
+        clean
+    }
+
+    fn finish(&mut self) {
+        let clean = self.values.finish();
+        let _ = self.file.write_all(&self.lines.push(&clean));
+        let _ = self.file.write_all(&self.lines.finish());
+    }
 }
 
 struct Supervisor {
@@ -261,6 +289,9 @@ impl Supervisor {
         while let Ok(message) = messages.recv_timeout(Duration::from_millis(20)) {
             self.take(message);
         }
+        for log in [&mut self.logs.serial, &mut self.logs.debug, &mut self.logs.qemu] {
+            log.finish();
+        }
         self.shared.lock().exited = Some(how);
         self.shared.changed.notify_all();
     }
@@ -268,12 +299,12 @@ impl Supervisor {
     fn take(&mut self, message: Message) {
         match message {
             Message::Serial(bytes) => {
-                let _ = self.logs.serial.write_all(&bytes);
+                let bytes = self.logs.serial.take(&bytes);
                 let lines = self.shared.lock().console.push(&bytes);
                 self.lines(Source::Serial, lines);
             }
             Message::Debug(bytes) => {
-                let _ = self.logs.debug.write_all(&bytes);
+                let bytes = self.logs.debug.take(&bytes);
                 let lines = self.debug.push(&bytes);
                 self.lines(Source::Debug, lines);
             }
@@ -281,7 +312,7 @@ impl Supervisor {
                 self.lines(Source::Screen, lines.into_iter().map(Line::Whole).collect());
             }
             Message::Complaint(bytes) => {
-                let _ = self.logs.qemu.write_all(&bytes);
+                let bytes = self.logs.qemu.take(&bytes);
                 let mut state = self.shared.lock();
                 for line in String::from_utf8_lossy(&bytes).lines().filter(|l| !l.trim().is_empty()) {
                     if state.complaints.len() >= MAX_COMPLAINTS {

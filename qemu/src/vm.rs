@@ -1,8 +1,10 @@
 //! One machine: a handle that starts it, waits, asks, looks and stops. Dropping the handle ends QEMU.
 
+mod asks;
 mod looks;
 
-pub use looks::Looked;
+pub use asks::{AskError, GuestOs};
+pub use looks::{Looked, Picture};
 
 use crate::accel;
 use crate::agent::{Agent, AgentError};
@@ -13,15 +15,16 @@ use crate::ladder::{Attempt, End, Evidence, Expect, Verdict};
 use crate::machine::{Accel, Base, DriveFds, Generation, Machine, MachineError, Wiring, arguments};
 use crate::process::{self, Message, Observer, Process, Spec};
 use crate::qmp::{Qmp, QmpError};
+use crate::redact::Redactor;
 use crate::screen::{FontCache, Fonts, Watch};
 use crate::time::{Cancel, Deadline, TICK};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,10 +38,24 @@ const ASK_FOR: Duration = Duration::from_millis(300);
 const QUIT: Duration = Duration::from_secs(5);
 
 /// Where a machine leaves its files: `console.log`, `firmware.log`, `qemu.log`, `arguments.json`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Paths {
     /// An existing folder, of this start alone.
     pub run_dir: PathBuf,
+    /// What no file in it may hold. What the machine says is redacted before it is remembered or written.
+    pub redactor: Redactor,
+    /// Whether pictures of settled screens are kept.
+    pub pictures: Pictures,
+}
+
+/// Which pictures of the screen a machine keeps by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pictures {
+    /// None.
+    None,
+    /// One of each settled screen, [`MAX_SHOTS`](crate::screen::MAX_SHOTS) at most.
+    #[default]
+    Settled,
 }
 
 /// Why a machine did not start. None of them says anything about the guest.
@@ -98,6 +115,10 @@ pub struct Vm {
     serial: Mutex<UnixStream>,
     pub(crate) agent: Option<Mutex<Agent>>,
     run_dir: PathBuf,
+    redactor: Redactor,
+    pictures: Pictures,
+    withheld: AtomicU64,
+    frozen: AtomicBool,
     accel: Accel,
     generation: Generation,
     dumps: AtomicU64,
@@ -163,6 +184,7 @@ impl Vm {
             Some((stream, fd)) => (Some(stream), Some(fd)),
             None => (None, None),
         };
+        let oem_fds = machine.oem_strings.iter().map(|text| inherit.text(text)).collect::<Result<_, _>>()?;
         let mut drives = Vec::new();
         for drive in &machine.disks {
             drives.push(DriveFds {
@@ -174,10 +196,21 @@ impl Vm {
             });
         }
         let marker = marker(run_dir);
-        let wiring =
-            Wiring { marker: marker.clone(), accel, qmp_fd, serial_fd, debug_fd, agent_fd, drives, firmware };
+        let wiring = Wiring {
+            marker: marker.clone(),
+            accel,
+            qmp_fd,
+            serial_fd,
+            debug_fd,
+            agent_fd,
+            oem_fds,
+            drives,
+            firmware,
+        };
         let args = arguments(machine, &wiring);
-        let text = serde_json::to_string_pretty(&args).unwrap_or_default();
+        let mut kept = serde_json::json!(args);
+        paths.redactor.json(&mut kept, &[]);
+        let text = serde_json::to_string_pretty(&kept).unwrap_or_default();
         std::fs::write(run_dir.join("arguments.json"), text).map_err(io("write arguments.json"))?;
         let serial_reader = serial.try_clone().map_err(io("share the serial port"))?;
         serial.set_write_timeout(Some(Duration::from_secs(2))).map_err(io("set up the serial port"))?;
@@ -190,6 +223,7 @@ impl Vm {
             serial: serial_reader,
             debug,
             observer,
+            redactor: paths.redactor.clone(),
         };
         let process = Process::start(spec, inherit).map_err(io("start QEMU"))?;
         let events = process.inbox.clone();
@@ -211,6 +245,10 @@ impl Vm {
             serial: Mutex::new(serial),
             agent,
             run_dir: run_dir.clone(),
+            redactor: paths.redactor.clone(),
+            pictures: paths.pictures,
+            withheld: AtomicU64::new(0),
+            frozen: AtomicBool::new(false),
             accel,
             generation: machine.generation,
             dumps: AtomicU64::new(0),
@@ -380,6 +418,10 @@ impl Vm {
     }
 
     fn ask_to_stop(&self, deadline: Deadline, cancel: &Cancel) -> bool {
+        // A frozen guest can write nothing, so it cannot shut down either.
+        if self.frozen.load(Ordering::SeqCst) {
+            let _ = self.thaw(deadline.at_most(MONITOR), cancel);
+        }
         let ping = deadline.at_most(Duration::from_secs(1));
         let asked =
             self.with_agent(|a| a.ping(ping, cancel).and_then(|()| a.power_off())).is_some_and(|r| r.is_ok());
@@ -457,6 +499,21 @@ impl Inherit {
     fn open(&mut self, path: &Path) -> Result<i32, StartError> {
         let open = OpenOptions::new().read(true).write(true).open(path);
         let file = open.map_err(io(&format!("open {}", path.display())))?;
+        let fd = file.as_raw_fd();
+        self.fds.push(fd);
+        self.files.push(file);
+        Ok(fd)
+    }
+
+    /// A text that QEMU reads from memory, so that it stands neither in a file nor on a command line.
+    fn text(&mut self, text: &str) -> Result<i32, StartError> {
+        let failed = io("hand a text to QEMU");
+        let fd = match rustix::fs::memfd_create("drill", rustix::fs::MemfdFlags::CLOEXEC) {
+            Ok(fd) => fd,
+            Err(error) => return Err(failed(error.into())),
+        };
+        let mut file = File::from(fd);
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).map_err(failed)?;
         let fd = file.as_raw_fd();
         self.fds.push(fd);
         self.files.push(file);

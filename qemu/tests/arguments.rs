@@ -12,6 +12,7 @@ fn wiring(accel: Accel, drives: Vec<DriveFds>) -> Wiring {
         serial_fd: 11,
         debug_fd: 12,
         agent_fd: Some(13),
+        oem_fds: Vec::new(),
         drives,
         firmware: None,
     }

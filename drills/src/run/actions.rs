@@ -174,6 +174,7 @@ impl Run {
     /// End of the run: everything stopped, sources proved, the last event written.
     pub(crate) fn finish(&self) -> (Outcome, ExitCode) {
         self.end_machines();
+        self.note_withheld();
         let took_ms = self.recorder.now_ms();
         let mut tally = lock(&self.tally);
         if self.cancel.is_cancelled() {

@@ -3,9 +3,10 @@
 use super::Run;
 use super::actions::{Action, lock};
 use super::machines::{Machine, Writes};
-use crate::event::{self, EventPath, Evidence, How, Kind, Pointer};
+use crate::event::{self, EventPath, Evidence, EvidenceLevel, How, Kind, Pointer};
 use crate::fault::Judgement;
-use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions};
+use crate::journal::Recorder;
+use crate::script::stage::{Done, ExitPolicy, RunOutput, StartOptions, Words};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::Server;
 use crate::verdict;
@@ -148,9 +149,17 @@ impl Run {
                 sector,
             }],
             agent: true,
+            oem_strings: self.marker(options)?.into_iter().collect(),
         };
         let observer = self.observer(&machine, number, &action.path, &tag);
-        let paths = qemu::Paths { run_dir: self.recorder.run_dir().join(&tag) };
+        let paths = qemu::Paths {
+            run_dir: self.recorder.run_dir().join(&tag),
+            redactor: self.recorder.redactor().clone(),
+            pictures: match self.evidence {
+                EvidenceLevel::Minimal => qemu::Pictures::None,
+                EvidenceLevel::Normal | EvidenceLevel::Full => qemu::Pictures::Settled,
+            },
+        };
         std::fs::create_dir(&paths.run_dir).map_err(|e| broken("making its folder", &e))?;
         let vm = Vm::start(&self.lab.host, &wanted, &paths, observer, &self.cancel)
             .map_err(|e| broken("starting it", &e))?;
@@ -227,7 +236,7 @@ impl Run {
         let (mut told_len, mut told_at) = (0u64, None::<Instant>);
         Box::new(move |seen: &Observation| {
             climb.ladder.observe(seen);
-            let mut news = climb.news(&name, boot, seen);
+            let mut news = climb.news(&recorder, &name, boot, seen);
             let due = !news.is_empty() || told_at.is_none_or(|at| at.elapsed() >= CONSOLE_EVERY);
             if let Some(artifact) = console.as_ref().filter(|_| due) {
                 let file = recorder.run_dir().join(artifact.as_str());
@@ -259,22 +268,27 @@ impl Run {
         let boot = self.boot_of(vm)?;
         let verdict = boot.vm().wait_ready(expect, Deadline::after(within), &self.cancel);
         let ended = self.tell_verdict(action, &boot, &verdict);
-        if ended.is_err() && !self.cancel.is_cancelled() {
-            self.keep_screen(action, &boot);
+        match &ended {
+            Ok(_) if self.evidence == EvidenceLevel::Full => {
+                self.keep_screen_as(action, &boot, &format!("screen-action-{}.png", action.id));
+            }
+            Err(_) if !self.cancel.is_cancelled() => self.keep_screen(action, &boot),
+            _ => {}
         }
         ended.map(|text| ((), text))
     }
 
     /// Emit what a wait ended in, and turn it into the verb's end.
     fn tell_verdict(&self, action: &Action, boot: &Boot, found: &Verdict) -> Done<String> {
+        let shown = |evidence: &ladder::Evidence| event_evidence(self.recorder.redactor(), evidence);
         let rung = found.attempts.last().and_then(Attempt::highest).map(event::Rung::from);
         let (outcome, cause, evidence, next) = match &found.outcome {
             ladder::Outcome::Ready { evidence } => {
-                (verdict::Outcome::Passed, "ready".to_owned(), vec![event_evidence(evidence)], None)
+                (verdict::Outcome::Passed, "ready".to_owned(), vec![shown(evidence)], None)
             }
             ladder::Outcome::Stopped { at, why, evidence } => {
                 let cause = format!("stopped at {}: {}", event::Rung::from(*at), why.text);
-                let evidence = evidence.iter().map(event_evidence).collect();
+                let evidence = evidence.iter().map(shown).collect();
                 (verdict::Outcome::Failed, cause, evidence, Some(why.next.clone()))
             }
             ladder::Outcome::Unseen { hint } => (
@@ -317,13 +331,25 @@ impl Run {
 
     pub(crate) fn run_in_guest(
         &self,
+        action: &Action,
         vm: VmId,
-        command: &str,
+        command: &Words,
         policy: ExitPolicy,
     ) -> Done<(RunOutput, String)> {
         let boot = self.boot_of(vm)?;
-        match boot.vm().run(command, Deadline::after(RUN_WITHIN), &self.cancel) {
+        match boot.vm().run(command.sent(), Deadline::after(RUN_WITHIN), &self.cancel) {
             RunResult::Ran { exit, output, via } => {
+                // Before it is cut: a part of a secret is no longer known as one.
+                let output = self.recorder.redactor().text(&output);
+                if self.evidence == EvidenceLevel::Full {
+                    let file = format!("{}-{}/run-{}.txt", boot.name, boot.number, action.id);
+                    let kept = self.recorder.keep(&file, output.as_bytes());
+                    self.note_under(
+                        action,
+                        &kept
+                            .map_or_else(|e| format!("{file}: {e}"), |at| format!("output: {}", at.artifact)),
+                    );
+                }
                 let exit = i64::from(exit);
                 let by = match via {
                     qemu::Via::Agent => "the guest agent",
@@ -424,9 +450,9 @@ impl Run {
         }
     }
 
-    pub(crate) fn type_on(&self, vm: VmId, text: &str) -> Done<((), String)> {
+    pub(crate) fn type_on(&self, vm: VmId, text: &Words) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
-        boot.vm().send(text).map_err(|e| VerbError::new(Outcome::Broken, e.to_string()))?;
+        boot.vm().send(text.sent()).map_err(|e| VerbError::new(Outcome::Broken, e.to_string()))?;
         Ok(((), String::new()))
     }
 
@@ -439,7 +465,7 @@ impl Run {
 
 impl Climb {
     /// The events that this observation is worth.
-    fn news(&mut self, machine: &str, boot: u32, seen: &Observation) -> Vec<Kind> {
+    fn news(&mut self, recorder: &Recorder, machine: &str, boot: u32, seen: &Observation) -> Vec<Kind> {
         let mut news = Vec::new();
         if matches!(seen.seen, Seen::Reset) {
             self.resets = self.resets.saturating_add(1);
@@ -468,7 +494,7 @@ impl Climb {
                     Certainty::Implied => How::Implied,
                 },
                 at_ms: reached.evidence.at_ms,
-                evidence: Some(event_evidence(&reached.evidence)),
+                evidence: Some(event_evidence(recorder.redactor(), &reached.evidence)),
             });
         }
         news
@@ -487,8 +513,9 @@ impl From<qemu::Rung> for event::Rung {
     }
 }
 
-fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
-    Evidence { at: None, text: evidence.line.chars().take(QUOTED).collect() }
+/// Redacted before it is cut: a part is no longer known as one.
+fn event_evidence(redactor: &qemu::Redactor, evidence: &ladder::Evidence) -> Evidence {
+    Evidence { at: None, text: redactor.text(&evidence.line).chars().take(QUOTED).collect() }
 }
 
 /// Milliseconds as seconds with one decimal.

@@ -53,6 +53,13 @@ pub static HEADER: OptionSet = OptionSet {
             doc: "The recovery time the business asks for. Lab time is not an RTO; the report shows both.",
         },
         Opt { name: "owner", kind: Kind::Text, doc: "Who answers for this drill." },
+        Opt {
+            name: "evidence",
+            kind: Kind::Word(&["minimal", "normal", "full"]),
+            doc: "What is kept besides journal, reports, plans and the logs of each start. `\"minimal\"`: nothing, no pictures. `\"normal\"`, when nothing is said: pictures \
+                  of settled screens and the last one of a boot that did not do what it must. `\"full\"`: also the screen at the end of each wait that held, and all that \
+                  commands print.",
+        },
     ],
 };
 
@@ -72,6 +79,12 @@ pub static START: OptionSet = OptionSet {
         },
         Opt { name: "memory", kind: Kind::Bytes, doc: "Memory, whole MiB: `2.gib`." },
         Opt { name: "cpus", kind: Kind::Number, doc: "Processors, 1 to 64." },
+        Opt {
+            name: "marker",
+            kind: Kind::Text,
+            doc: "The guest writes this text into `/var/lib/drill-marker` by itself, without login or agent: systemd 252 or later takes it from the firmware's tables \
+                  (SMBIOS). `assert_marker` reads it from the stopped disk.",
+        },
     ],
 };
 

@@ -1,6 +1,8 @@
 //! The verbs of a scenario, as one table: the host registers from it, the checker and the reference read it.
 
+pub mod agent;
 pub mod free;
+pub mod keys;
 pub mod machine;
 pub mod number;
 pub mod plan;
@@ -30,6 +32,10 @@ pub enum Ty {
     Bytes,
     /// What `fixture` gives; text is an image too.
     Image,
+    /// What `secret` gives.
+    Secret,
+    /// Text, or text with a secret in it.
+    Words,
     /// A machine.
     Machine,
     /// A started machine.
@@ -55,6 +61,8 @@ impl Ty {
             Ty::Duration => "Duration",
             Ty::Bytes => "Bytes",
             Ty::Image => "Image",
+            Ty::Secret => "Secret",
+            Ty::Words => "Text or Secret",
             Ty::Machine => "Machine",
             Ty::Vm => "Vm",
             Ty::Plan => "Plan",
@@ -157,7 +165,14 @@ pub struct Host {
 
 /// Every verb, in the order of the reference.
 pub fn verbs() -> impl Iterator<Item = &'static Verb> {
-    free::VERBS.iter().chain(machine::VERBS).chain(plan::VERBS).chain(vm::VERBS).chain(number::VERBS)
+    free::VERBS
+        .iter()
+        .chain(machine::VERBS)
+        .chain(plan::VERBS)
+        .chain(vm::VERBS)
+        .chain(keys::VERBS)
+        .chain(agent::VERBS)
+        .chain(number::VERBS)
 }
 
 /// Registers every verb.

@@ -173,6 +173,7 @@ impl Walk<'_> {
         match verb.name {
             "drill" => self.drill_called(at),
             "fixture" => self.fixture(call),
+            "secret" => self.secret(call, at),
             "arg" => return self.arg(call, given, at),
             _ => {}
         }
@@ -205,6 +206,21 @@ impl Walk<'_> {
         }
     }
 
+    fn secret(&mut self, call: &FnCallExpr, at: Position) {
+        let Some(known) = self.secrets else { return };
+        match call.args.first() {
+            Some(Expr::StringConstant(name, at)) if !known.contains(&name.as_str()) => {
+                self.error(
+                    *at,
+                    format!("no secret named {name} was given"),
+                    crate::script::api::free::give_secret(name),
+                );
+            }
+            Some(Expr::StringConstant(..)) => {}
+            _ => self.undecided(at, "which secret this is is known only when it runs".to_owned()),
+        }
+    }
+
     /// An argument gives what its default is; text may also be the path of an image.
     fn arg(&mut self, call: &FnCallExpr, given: &[Ty], at: Position) -> Ty {
         match call.args.first() {
@@ -228,7 +244,11 @@ fn fits(verb: &Verb, given: usize) -> bool {
 }
 
 fn accepts(wanted: Ty, given: Ty) -> bool {
-    wanted == Ty::Any || given == Ty::Any || wanted == given || (wanted == Ty::Image && given == Ty::Text)
+    wanted == Ty::Any
+        || given == Ty::Any
+        || wanted == given
+        || (wanted == Ty::Image && given == Ty::Text)
+        || (wanted == Ty::Words && matches!(given, Ty::Text | Ty::Secret))
 }
 
 fn arguments(n: usize) -> String {

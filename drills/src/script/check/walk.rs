@@ -1,7 +1,7 @@
 //! The walk over statements and expressions: scopes, what a name holds, and whether a value is used.
 
-use super::Arg;
 use super::known::Functions;
+use super::{Arg, Given};
 use crate::script::api::Ty;
 use crate::script::diagnostic::{Diagnostic, Severity};
 use crate::script::source::Pos;
@@ -20,6 +20,7 @@ pub struct Walk<'a> {
     /// The scenario's own functions: name → argument counts.
     pub(super) own: BTreeMap<String, BTreeSet<usize>>,
     pub(super) fixtures: Option<&'a [&'a str]>,
+    pub(super) secrets: Option<&'a [&'a str]>,
     /// Names that are given a value more than once: what they hold is not followed.
     reassigned: BTreeSet<String>,
     scopes: Vec<BTreeMap<String, Ty>>,
@@ -28,7 +29,7 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk over `ast`.
-    pub fn new(ast: &AST, functions: &'a Functions, fixtures: Option<&'a [&'a str]>) -> Walk<'a> {
+    pub fn new(ast: &AST, functions: &'a Functions, given: Given<'a>) -> Walk<'a> {
         let mut own: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for f in ast.iter_functions() {
             own.entry(f.name.to_owned()).or_default().insert(f.params.len());
@@ -48,7 +49,8 @@ impl<'a> Walk<'a> {
             proves: false,
             functions,
             own,
-            fixtures,
+            fixtures: given.fixtures,
+            secrets: given.secrets,
             reassigned,
             scopes: vec![BTreeMap::new()],
             drills: 0,
