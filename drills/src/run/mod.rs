@@ -18,6 +18,7 @@ mod home;
 mod lab;
 mod machines;
 mod preflight;
+mod repeat;
 mod screens;
 mod selftest;
 mod stage;
@@ -83,6 +84,7 @@ pub(crate) struct Run {
     pub(crate) place: Mutex<actions::Place>,
     pub(crate) tally: Mutex<actions::Tally>,
     pub(crate) machines: Mutex<Machines>,
+    pub(crate) repeating: Mutex<repeat::Repeating>,
     /// Whether the next action waits.
     pub(crate) held: AtomicBool,
     /// Generation that given images are started as, when somebody demands one.
@@ -150,6 +152,7 @@ fn perform(
         place: Mutex::default(),
         tally: Mutex::default(),
         machines: Mutex::default(),
+        repeating: Mutex::default(),
         held: AtomicBool::new(false),
         generation: request.generation,
         evidence: said.evidence,

@@ -5,7 +5,7 @@ use super::actions::{Action, lock};
 use super::machines::{Role, Writes};
 use crate::event::Kind;
 use crate::script::stage::{
-    Done, ExitPolicy, FailbackPlan, FailoverOptions, Image, RunOutput, StartOptions, Table, Words,
+    Done, ExitPolicy, FailbackPlan, FailoverOptions, Image, Policy, RunOutput, StartOptions, Table, Words,
 };
 use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
 use engine::convert::{Gen1Options, TableChoice};
@@ -48,6 +48,24 @@ impl Stage for Run {
         }
         self.heading(title);
         Ok(())
+    }
+
+    fn begin_repeat(&self, title: &str, pos: Pos) -> Done {
+        self.step(title, pos)?;
+        self.repeat_begins();
+        Ok(())
+    }
+
+    fn begin_attempt(&self, policy: &Policy, attempt: u32) {
+        self.attempt_begins(policy, attempt);
+    }
+
+    fn end_attempt(&self, attempt: u32, failure: Option<&VerbError>) {
+        self.attempt_ends(attempt, failure);
+    }
+
+    fn end_repeat(&self, title: &str, policy: &Policy, passed: u32, failed: u32) -> Done {
+        self.repeat_ends(title, policy, passed, failed)
     }
 
     fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId> {

@@ -63,6 +63,33 @@ pub static HEADER: OptionSet = OptionSet {
     ],
 };
 
+/// `repeat(title, #{…}, || …)`
+pub static REPEAT: OptionSet = OptionSet {
+    verb: "repeat",
+    opts: &[
+        Opt {
+            name: "attempts",
+            kind: Kind::Number,
+            doc: "Attempts at most, 1 to 20; 1 when nothing is said.",
+        },
+        Opt {
+            name: "need",
+            kind: Kind::Number,
+            doc: "Attempts that must pass. It is said whenever `attempts` is.",
+        },
+        Opt {
+            name: "quarantine",
+            kind: Kind::Text,
+            doc: "Why a failure of this step does not fail the drill for a while. The step is performed all the same; its failure is *not performed* (exit code 4), never a pass.",
+        },
+        Opt {
+            name: "ends",
+            kind: Kind::Text,
+            doc: "The last day of the quarantine, `\"2026-12-31\"`, in UTC. From the next day on a failure is a failure.",
+        },
+    ],
+};
+
 /// `start(#{…})`
 pub static START: OptionSet = OptionSet {
     verb: "start",

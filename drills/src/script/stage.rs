@@ -130,6 +130,24 @@ pub enum Table {
     Mbr,
 }
 
+/// How often a step is performed, and how often it must pass.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Attempts at most.
+    pub attempts: u32,
+    /// Attempts that must pass.
+    pub need: u32,
+    /// Why a failure does not count, and up to which day.
+    pub quarantine: Option<(String, jiff::civil::Date)>,
+}
+
+impl Policy {
+    /// Whether so many passes and failures decide the step.
+    pub fn is_decided(&self, passed: u32, failed: u32) -> bool {
+        passed >= self.need || failed > self.attempts.saturating_sub(self.need)
+    }
+}
+
 /// Whether a command's exit code decides the drill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExitPolicy {
@@ -245,6 +263,24 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// When the run was cancelled or held.
     fn step(&self, title: &str, pos: Pos) -> Done;
+
+    /// `repeat(title, #{…}, || …)`: the heading.
+    ///
+    /// # Errors
+    /// When the run was cancelled or held.
+    fn begin_repeat(&self, title: &str, pos: Pos) -> Done;
+
+    /// An attempt begins.
+    fn begin_attempt(&self, policy: &Policy, attempt: u32);
+
+    /// An attempt passed, or failed because of the drilled system. Machines that it started and left running are switched off.
+    fn end_attempt(&self, attempt: u32, failure: Option<&VerbError>);
+
+    /// All attempts are made, or those that are left cannot change the answer.
+    ///
+    /// # Errors
+    /// When too few passed, and no quarantine is in force.
+    fn end_repeat(&self, title: &str, policy: &Policy, passed: u32, failed: u32) -> Done;
 
     /// `machine(image)`: open and inspect; makes the fixture when the image is one.
     ///

@@ -6,6 +6,7 @@ pub mod keys;
 pub mod machine;
 pub mod number;
 pub mod plan;
+pub mod repeat;
 pub mod values;
 pub mod vm;
 
@@ -44,6 +45,8 @@ pub enum Ty {
     Plan,
     /// What a command answered.
     Output,
+    /// A part of the scenario: `|| { … }`.
+    Body,
     /// An option map.
     Options,
     /// Not known before it runs.
@@ -67,6 +70,7 @@ impl Ty {
             Ty::Vm => "Vm",
             Ty::Plan => "Plan",
             Ty::Output => "Output",
+            Ty::Body => "|| {…}",
             Ty::Options => "#{…}",
             Ty::Any => "anything",
         }
@@ -89,6 +93,10 @@ pub struct Param {
 impl Param {
     const fn must(name: &'static str, ty: Ty) -> Param {
         Param { name, ty, optional: false, options: None }
+    }
+
+    const fn must_options(set: &'static OptionSet) -> Param {
+        Param { name: "options", ty: Ty::Options, optional: false, options: Some(set) }
     }
 
     const fn options(set: &'static OptionSet) -> Param {
@@ -167,6 +175,7 @@ pub struct Host {
 pub fn verbs() -> impl Iterator<Item = &'static Verb> {
     free::VERBS
         .iter()
+        .chain(repeat::VERBS)
         .chain(machine::VERBS)
         .chain(plan::VERBS)
         .chain(vm::VERBS)

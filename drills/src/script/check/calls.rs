@@ -2,12 +2,13 @@
 
 use super::Arg;
 use super::walk::Walk;
+use crate::script::api::repeat::policy_of;
 use crate::script::api::{Form, Ty, Verb, nearest, verbs};
 use crate::script::engine::WITHOUT_FUNCTIONS;
 use crate::script::header::literal;
 use crate::script::options::{Kind, OptionSet};
 use crate::script::source::Pos;
-use rhai::{Expr, FnCallExpr, Position};
+use rhai::{Dynamic, Expr, FnCallExpr, Map, Position};
 
 impl Walk<'_> {
     /// `name(…)`.
@@ -182,6 +183,11 @@ impl Walk<'_> {
 
     fn options(&mut self, set: &'static OptionSet, map: &Expr) {
         let Expr::Map(entries, _) = map else { return };
+        if set.verb == "repeat"
+            && let Some(Err(bad)) = literal(map).and_then(Dynamic::try_cast::<Map>).map(|map| policy_of(&map))
+        {
+            return self.error(map.position(), bad.message, bad.help);
+        }
         for (key, value) in &entries.0 {
             let result = set.find(key.name.as_str()).and_then(|opt| match literal(value) {
                 Some(value) => opt.read(set.verb, &value).map(|_| ()),

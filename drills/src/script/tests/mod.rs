@@ -148,7 +148,7 @@ error: start has no option secureboot
 3 | web.start(#{ secureboot: true });
   |     ^^^^^
   |
-  = help: did you mean secure_boot? It knows: nvram, secure_boot, memory, cpus
+  = help: did you mean secure_boot? It knows: nvram, secure_boot, memory, cpus, marker
 "#,
     );
     shows(

@@ -2,7 +2,7 @@
 
 use crate::script::source::Pos;
 use crate::script::stage::{
-    Done, ExitPolicy, FailbackPlan, FailoverOptions, Header, Image, MachineId, RunOutput, Stage,
+    Done, ExitPolicy, FailbackPlan, FailoverOptions, Header, Image, MachineId, Policy, RunOutput, Stage,
     StartOptions, VerbError, VerbOutcome, VmId, Words,
 };
 use std::path::Path;
@@ -73,6 +73,18 @@ impl Stage for Rehearsal {
     }
     fn step(&self, title: &str, pos: Pos) -> Done {
         self.say("step", title.to_owned(), Some(pos))
+    }
+    fn begin_repeat(&self, title: &str, pos: Pos) -> Done {
+        self.say("begin_repeat", title.to_owned(), Some(pos))
+    }
+    fn begin_attempt(&self, policy: &Policy, attempt: u32) {
+        let _ = self.say("begin_attempt", format!("{attempt} {policy:?}"), None);
+    }
+    fn end_attempt(&self, attempt: u32, failure: Option<&VerbError>) {
+        let _ = self.say("end_attempt", format!("{attempt} {failure:?}"), None);
+    }
+    fn end_repeat(&self, title: &str, _: &Policy, passed: u32, failed: u32) -> Done {
+        self.say("end_repeat", format!("{title} {passed} {failed}"), None)
     }
     fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId> {
         self.say("machine", format!("{image:?}"), Some(pos))?;
