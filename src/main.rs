@@ -3,6 +3,7 @@
 mod cli;
 #[macro_use]
 mod cmd;
+mod hidden;
 mod progress;
 mod world;
 

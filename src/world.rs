@@ -1,6 +1,7 @@
 //! The world below floor 3's feet: environment, signals, programs, clocks. Looked up here and handed down.
 
 use crate::cli::AccelArg;
+use crate::hidden::Hidden;
 use anyhow::Context;
 use drills::event::{HostFacts, Proof};
 use drills::image::{ImageError, Reader};
@@ -147,7 +148,7 @@ fn reader(sockets: PathBuf) -> Reader {
 }
 
 /// Everything a run needs.
-pub fn lab(accel: AccelArg, proof: Proof, told: Told) -> Result<Arc<Lab>, Problem> {
+pub fn lab(accel: AccelArg, proof: Proof, told: Told, hidden: Hidden) -> Result<Arc<Lab>, Problem> {
     let host = host(accel)?;
     let sockets = socket_dir()?;
     Ok(Arc::new(Lab {
@@ -161,6 +162,8 @@ pub fn lab(accel: AccelArg, proof: Proof, told: Told) -> Result<Arc<Lab>, Proble
         reader: reader(sockets.clone()),
         sockets,
         told,
+        secrets: hidden.secrets,
+        redactor: hidden.redactor,
     }))
 }
 

@@ -151,6 +151,33 @@ pub enum Kind {
         /// The heading.
         title: String,
     },
+    /// A step that is repeated begins an attempt: the actions up to its end belong to it.
+    AttemptStarted {
+        /// Which, from 1.
+        attempt: u32,
+        /// Attempts at most.
+        of: u32,
+        /// Attempts that must pass.
+        need: u32,
+    },
+    /// An attempt ended.
+    AttemptFinished {
+        /// Which, from 1.
+        attempt: u32,
+        /// `Passed` or `Failed`; any other end of an attempt ends the drill.
+        outcome: Outcome,
+        /// Where, wanted, found.
+        #[serde(default)]
+        detail: String,
+    },
+    /// A repeated step is decided.
+    StepFinished {
+        /// How.
+        outcome: Outcome,
+        /// What decided it.
+        #[serde(flatten)]
+        repeated: Repeated,
+    },
     /// A verb of the script is called.
     ActionStarted {
         /// Number, counted from 1 through the whole run.
@@ -353,6 +380,83 @@ pub struct Scenario {
     /// The script as it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<ArtifactName>,
+    /// How much evidence it asks for.
+    #[serde(skip_serializing_if = "EvidenceLevel::is_normal")]
+    pub evidence_level: EvidenceLevel,
+}
+
+/// What came of a step that is repeated.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repeated {
+    /// Attempts that passed.
+    pub passed: u32,
+    /// Attempts that failed.
+    pub failed: u32,
+    /// Attempts that had to pass.
+    pub need: u32,
+    /// Attempts at most; the rest was not made because the step was decided.
+    pub of: u32,
+    /// Why a failure does not count for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
+}
+
+impl Repeated {
+    /// Whether attempts differed.
+    #[must_use]
+    pub const fn is_flaky(&self) -> bool {
+        self.passed > 0 && self.failed > 0
+    }
+}
+
+/// `2 of 3 attempts passed, wanted 2`
+impl fmt::Display for Repeated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made = self.passed.saturating_add(self.failed);
+        write!(f, "{} of {made} attempts passed, wanted {} of {}", self.passed, self.need, self.of)
+    }
+}
+
+/// A known failure that does not count until a day.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Why.
+    pub reason: String,
+    /// The last day, `2026-12-31`.
+    pub until: String,
+    /// Whether that day was not over yet.
+    pub in_force: bool,
+}
+
+/// How much evidence a run keeps. The journal, the reports, the plans and the logs of each start are kept at every level.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceLevel {
+    /// No pictures.
+    Minimal,
+    /// Pictures of settled screens, and the last one of a boot that did not do what it must.
+    #[default]
+    Normal,
+    /// Also the screen at the end of each wait that held, and all that commands print.
+    Full,
+}
+
+impl EvidenceLevel {
+    /// The level of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "minimal" => Self::Minimal,
+            "normal" => Self::Normal,
+            "full" => Self::Full,
+            _ => return None,
+        })
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
 }
 
 /// The rungs of a boot, from the lowest.

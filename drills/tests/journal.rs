@@ -40,6 +40,7 @@ fn every_kind() -> Vec<Kind> {
                 path: "a.rhai".into(),
                 title: "A".into(),
                 source: Some(ArtifactName::new("scenario.rhai").unwrap()),
+                evidence_level: drills::event::EvidenceLevel::Normal,
             },
             args: BTreeMap::from([("image".into(), "a.vhdx".into())]),
         },

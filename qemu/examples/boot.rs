@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         child: Some(child),
         sector: 512,
     });
-    let paths = Paths { run_dir: run.path().to_owned() };
+    let paths = Paths { run_dir: run.path().to_owned(), ..Paths::default() };
     let cancel = Cancel::new();
     let mut vm = Vm::start(&host, &machine, &paths, Box::new(|o| eprintln!("{o:?}")), &cancel)?;
     let verdict = vm.wait_ready(&Expect::Ready, Deadline::after(Duration::from_secs(180)), &cancel);

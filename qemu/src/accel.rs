@@ -68,7 +68,7 @@ pub fn measure(
     let probe = || {
         std::fs::create_dir_all(&dir)?;
         let machine = tiny(host, generation, &dir)?;
-        let paths = Paths { run_dir: dir.clone() };
+        let paths = Paths { run_dir: dir.clone(), ..Paths::default() };
         Vm::start_with(host, &machine, &paths, Box::new(|_| ()), cancel, accel).map_err(std::io::Error::other)
     };
     let verdict = probe().map(|vm| {

@@ -11,6 +11,8 @@ use std::time::Duration;
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// How long the agent may take to say that it is there.
 const PING: Duration = Duration::from_secs(3);
+/// Bytes of a file that are asked for at once.
+const FILE_PIECE: u64 = 256 * 1024;
 /// Between two questions whether a command has ended.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -108,6 +110,42 @@ impl Agent {
             }
             std::thread::sleep(POLL.min(deadline.remaining()));
         }
+    }
+
+    /// At most `max` bytes of a file of the guest, and whether that is all of it.
+    pub fn read_file(
+        &mut self,
+        path: &str,
+        max: usize,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(Vec<u8>, bool), AgentError> {
+        let handle = self.execute("guest-file-open", json!({"path": path, "mode": "r"}), deadline, cancel)?;
+        let read = self.read_open(&handle, max, deadline, cancel);
+        let _ = self.execute("guest-file-close", json!({"handle": handle}), deadline, cancel);
+        read
+    }
+
+    fn read_open(
+        &mut self,
+        handle: &Value,
+        max: usize,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(Vec<u8>, bool), AgentError> {
+        let mut bytes = Vec::new();
+        // The agent gives 48 MB at once; a smaller piece keeps an answer short.
+        while bytes.len() <= max {
+            let wanted = json!({"handle": handle, "count": FILE_PIECE});
+            let piece = self.execute("guest-file-read", wanted, deadline, cancel)?;
+            let read = base64::decode(piece["buf-b64"].as_str().unwrap_or_default());
+            if read.is_empty() {
+                return Ok((bytes, true));
+            }
+            bytes.extend(read);
+        }
+        bytes.truncate(max);
+        Ok((bytes, false))
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), AgentError> {

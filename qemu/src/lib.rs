@@ -36,7 +36,7 @@
 //! machine.disks.push(Drive { base, child: Some(child), sector: 512 });
 //!
 //! let cancel = Cancel::new(); // a signal handler holds a clone
-//! let paths = Paths { run_dir: run_dir.clone() };
+//! let paths = Paths { run_dir: run_dir.clone(), ..Paths::default() };
 //! let observer = Box::new(|seen: &qemu::Observation| println!("{seen:?}"));
 //! let mut vm = Vm::start(&host, &machine, &paths, observer, &cancel)?;
 //! let verdict = vm.wait_ready(&Expect::Ready, Deadline::after(Duration::from_secs(300)), &cancel);
@@ -72,14 +72,17 @@ mod agent;
 mod base64;
 pub mod console;
 mod cpus;
+pub mod credential;
 mod events;
 pub mod firmware;
 mod host;
+mod keys;
 pub mod ladder;
 mod log;
 mod machine;
 mod process;
 pub mod qmp;
+pub mod redact;
 mod room;
 mod run;
 pub mod screen;
@@ -92,14 +95,19 @@ pub use accel::{boot_sector, measure};
 pub use console::Cursor;
 pub use cpus::Running;
 pub use host::{AccelChoice, Host, HostError, create_child};
+pub use keys::{BadKey, chords_of, keys_for};
 pub use ladder::{Expect, Observation, Outcome, Rung, Verdict};
 pub use log::MAX_LOG;
 pub use machine::{
     Accel, Base, CHILD_LIMIT, DiskBus, Drive, DriveFds, Generation, Machine, MachineError, Wiring, arguments,
 };
 pub use process::Observer;
+pub use redact::{RedactError, Redactor};
 pub use run::{RunResult, Via};
 pub use screen::{Screen, Shown};
 pub use sweep::{Swept, sweep};
 pub use time::{Cancel, Deadline, TICK};
-pub use vm::{LATE_SECONDS, Looked, Paths, StartError, Stopped, VARIABLES, Vm, Waited, evidence};
+pub use vm::{
+    AskError, GuestOs, LATE_SECONDS, Looked, Paths, Picture, Pictures, StartError, Stopped, VARIABLES, Vm,
+    Waited, evidence,
+};

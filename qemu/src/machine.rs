@@ -113,6 +113,8 @@ pub struct Machine {
     pub agent: bool,
     /// Bytes that each child may take on this host; a guest that writes more is stopped.
     pub child_limit: u64,
+    /// OEM strings of the firmware's tables (SMBIOS 3.6 §7.12, type 11), which a guest reads without being asked.
+    pub oem_strings: Vec<String>,
 }
 
 /// Why a machine cannot exist.
@@ -176,6 +178,7 @@ impl Machine {
             disks: Vec::new(),
             agent: true,
             child_limit: CHILD_LIMIT,
+            oem_strings: Vec::new(),
         }
     }
 
@@ -246,6 +249,8 @@ pub struct Wiring {
     pub agent_fd: Option<i32>,
     /// Connected socket: the TPM's control channel.
     pub tpm_fd: Option<i32>,
+    /// An open file for each OEM string.
+    pub oem_fds: Vec<i32>,
     /// One entry a disk.
     pub drives: Vec<DriveFds>,
     /// Generation 2: the firmware's code and this boot's variables.
@@ -293,6 +298,9 @@ pub fn arguments(machine: &Machine, wiring: &Wiring) -> Vec<String> {
         args.socket("tpm", fd);
         args.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
         args.device(json!({"driver": "tpm-crb", "tpmdev": "tpm0"}));
+    }
+    for fd in &wiring.oem_fds {
+        args.add("-smbios", format!("type=11,path=/dev/fd/{fd}"));
     }
     if let Some(firmware) = &wiring.firmware {
         args.flash("firmware-code", &firmware.code, true);

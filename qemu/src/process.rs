@@ -7,6 +7,7 @@ use crate::events;
 use crate::ladder::{Ladder, Observation, Seen, Source};
 use crate::log::Logs;
 use crate::qmp::QmpEvent;
+use crate::redact::Redactor;
 use crate::room::Room;
 use crate::sweep;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -97,6 +98,7 @@ pub(crate) struct Spec {
     pub children: Vec<PathBuf>,
     pub child_limit: u64,
     pub observer: Observer,
+    pub redactor: Redactor,
 }
 
 /// A running QEMU.
@@ -110,7 +112,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts QEMU. `keep` holds the child's ends of everything and is dropped as soon as the child has them.
     pub fn start(spec: Spec, keep: impl Send + 'static) -> std::io::Result<Self> {
-        let logs = Logs::create(&spec.run_dir)?;
+        let logs = Logs::create(&spec.run_dir, &spec.redactor)?;
         let (inbox, messages) = bounded(INBOX);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -177,6 +179,8 @@ fn spawn(spec: &Spec) -> std::io::Result<Child> {
     let mut command = Command::new(&spec.binary);
     command
         .args(&spec.args)
+        // It needs nothing of the environment, in which secrets may stand.
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -274,10 +278,11 @@ impl Supervisor {
         while let Ok(message) = messages.recv_timeout(Duration::from_millis(20)) {
             self.take(message);
         }
+        self.logs.finish();
         let mut state = self.shared.lock();
         if self.logs.serial.is_full() {
             // The beginning is in the log; of the rest the end is worth most.
-            let _ = std::fs::write(&self.logs.tail, state.console.since(Cursor::default()));
+            self.logs.keep_tail(state.console.since(Cursor::default()).as_bytes());
         }
         state.exited = Some(how);
         drop(state);
@@ -287,21 +292,22 @@ impl Supervisor {
     fn take(&mut self, message: Message) {
         match message {
             Message::Serial(bytes) => {
-                let full = self.logs.serial.write(&bytes);
-                let lines = self.said(&bytes).console.push(&bytes);
+                self.moved(&bytes);
+                let (bytes, full) = self.logs.serial.take(&bytes);
+                let lines = self.shared.lock().console.push(&bytes);
                 self.lines(Source::Serial, lines);
                 self.flood(full, Source::Serial);
             }
             Message::Serial2(bytes) => {
-                let full = self.logs.serial2.write(&bytes);
-                drop(self.said(&bytes));
+                self.moved(&bytes);
+                let (bytes, full) = self.logs.serial2.take(&bytes);
                 let lines = self.serial2.push(&bytes);
                 self.lines(Source::Serial2, lines);
                 self.flood(full, Source::Serial2);
             }
             Message::Debug(bytes) => {
-                self.logs.debug.write(&bytes);
-                drop(self.said(&bytes));
+                self.moved(&bytes);
+                let (bytes, _) = self.logs.debug.take(&bytes);
                 let lines = self.debug.push(&bytes);
                 self.lines(Source::Debug, lines);
             }
@@ -309,7 +315,7 @@ impl Supervisor {
                 self.lines(Source::Screen, lines.into_iter().map(Line::Whole).collect());
             }
             Message::Complaint(bytes) => {
-                self.logs.qemu.write(&bytes);
+                let (bytes, _) = self.logs.qemu.take(&bytes);
                 let mut state = self.shared.lock();
                 for line in String::from_utf8_lossy(&bytes).lines().filter(|l| !l.trim().is_empty()) {
                     if state.complaints.len() >= MAX_COMPLAINTS {
@@ -342,10 +348,10 @@ impl Supervisor {
     }
 
     /// Counts what a port said.
-    fn said(&self, bytes: &[u8]) -> MutexGuard<'_, State> {
+
+    fn moved(&self, bytes: &[u8]) {
         let mut state = self.shared.lock();
         state.said = state.said.saturating_add(bytes.len() as u64);
-        state
     }
 
     fn flood(&mut self, full: bool, source: Source) {

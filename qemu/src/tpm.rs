@@ -30,6 +30,7 @@ impl Tpm {
             .args(["socket", "--tpm2", "--terminate", "--ctrl", "type=unixio,clientfd=0"])
             .args(["--tpmstate", &format!("dir={STATE}")])
             .current_dir(run_dir)
+            .env_clear()
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(log.try_clone()?)
             .stderr(log)

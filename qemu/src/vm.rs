@@ -1,11 +1,13 @@
 //! One machine: a handle that starts it, waits, asks, looks and stops. Dropping the handle ends QEMU.
 
+mod asks;
 mod inherit;
 mod looks;
 mod pulse;
 
+pub use asks::{AskError, GuestOs};
 use inherit::Inherit;
-pub use looks::Looked;
+pub use looks::{Looked, Picture};
 pub use pulse::LATE_SECONDS;
 use pulse::Pulse;
 
@@ -18,6 +20,7 @@ use crate::ladder::{Attempt, End, Evidence, Expect, Verdict};
 use crate::machine::{Accel, Base, DriveFds, Generation, Machine, MachineError, Wiring, arguments};
 use crate::process::{self, Message, Observer, Process, Spec};
 use crate::qmp::{Qmp, QmpError};
+use crate::redact::Redactor;
 use crate::screen::{FontCache, Fonts, Watch};
 use crate::time::{Cancel, Deadline, TICK};
 use crate::tpm::Tpm;
@@ -25,7 +28,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,10 +45,24 @@ const QUIT: Duration = Duration::from_secs(5);
 pub const VARIABLES: &str = "uefi-vars.fd";
 
 /// Where a machine leaves its files: `console.log`, `firmware.log`, `qemu.log`, `arguments.json`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Paths {
     /// An existing folder, of this start alone.
     pub run_dir: PathBuf,
+    /// What no file in it may hold. What the machine says is redacted before it is remembered or written.
+    pub redactor: Redactor,
+    /// Whether pictures of settled screens are kept.
+    pub pictures: Pictures,
+}
+
+/// Which pictures of the screen a machine keeps by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pictures {
+    /// None.
+    None,
+    /// One of each settled screen, [`MAX_SHOTS`](crate::screen::MAX_SHOTS) at most.
+    #[default]
+    Settled,
 }
 
 /// Why a machine did not start. None of them says anything about the guest.
@@ -110,6 +127,10 @@ pub struct Vm {
     serial: Mutex<UnixStream>,
     pub(crate) agent: Option<Mutex<Agent>>,
     run_dir: PathBuf,
+    redactor: Redactor,
+    pictures: Pictures,
+    withheld: AtomicU64,
+    frozen: AtomicBool,
     accel: Accel,
     generation: Generation,
     dumps: AtomicU64,
@@ -184,6 +205,7 @@ impl Vm {
             }
             None => (None, None),
         };
+        let oem_fds = machine.oem_strings.iter().map(|text| inherit.text(text)).collect::<Result<_, _>>()?;
         let mut drives = Vec::new();
         for drive in &machine.disks {
             drives.push(DriveFds {
@@ -204,11 +226,14 @@ impl Vm {
             debug_fd,
             agent_fd,
             tpm_fd,
+            oem_fds,
             drives,
             firmware,
         };
         let args = arguments(machine, &wiring);
-        let text = serde_json::to_string_pretty(&args).unwrap_or_default();
+        let mut kept = serde_json::json!(args);
+        paths.redactor.json(&mut kept, &[]);
+        let text = serde_json::to_string_pretty(&kept).unwrap_or_default();
         std::fs::write(run_dir.join("arguments.json"), text).map_err(io("write arguments.json"))?;
         let serial_reader = serial.try_clone().map_err(io("share the serial port"))?;
         serial.set_write_timeout(Some(Duration::from_secs(2))).map_err(io("set up the serial port"))?;
@@ -224,6 +249,7 @@ impl Vm {
             children: machine.disks.iter().filter_map(|d| d.child.clone()).collect(),
             child_limit: machine.child_limit,
             observer,
+            redactor: paths.redactor.clone(),
         };
         let process = Process::start(spec, inherit).map_err(io("start QEMU"))?;
         let events = process.inbox.clone();
@@ -247,6 +273,10 @@ impl Vm {
             serial: Mutex::new(serial),
             agent,
             run_dir: run_dir.clone(),
+            redactor: paths.redactor.clone(),
+            pictures: paths.pictures,
+            withheld: AtomicU64::new(0),
+            frozen: AtomicBool::new(false),
             accel,
             generation: machine.generation,
             dumps: AtomicU64::new(0),
@@ -438,6 +468,10 @@ impl Vm {
     }
 
     fn ask_to_stop(&self, deadline: Deadline, cancel: &Cancel) -> bool {
+        // A frozen guest can write nothing, so it cannot shut down either.
+        if self.frozen.load(Ordering::SeqCst) {
+            let _ = self.thaw(deadline.at_most(MONITOR), cancel);
+        }
         let ping = deadline.at_most(Duration::from_secs(1));
         let asked =
             self.with_agent(|a| a.ping(ping, cancel).and_then(|()| a.power_off())).is_some_and(|r| r.is_ok());

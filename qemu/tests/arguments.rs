@@ -14,6 +14,7 @@ fn wiring(accel: Accel, drives: Vec<DriveFds>) -> Wiring {
         debug_fd: 12,
         agent_fd: Some(13),
         tpm_fd: None,
+        oem_fds: Vec::new(),
         drives,
         firmware: None,
     }

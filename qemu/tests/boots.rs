@@ -35,7 +35,7 @@ fn machine(host: &Host, dir: &Path, generation: Generation, start: &[u8]) -> Mac
 }
 
 fn start(host: &Host, dir: &Path, machine: &Machine) -> Vm {
-    let paths = Paths { run_dir: dir.to_owned() };
+    let paths = Paths { run_dir: dir.to_owned(), ..Paths::default() };
     Vm::start(host, machine, &paths, Box::new(|_| ()), &Cancel::new()).unwrap()
 }
 
@@ -134,7 +134,7 @@ fn a_machine_whose_child_is_no_qcow2_did_not_start_and_says_why() {
     let host = tcg();
     let machine = machine(&host, dir.path(), Generation::Gen1, &[]);
     std::fs::write(machine.disks[0].child.as_ref().unwrap(), "not qcow2").unwrap();
-    let paths = Paths { run_dir: dir.path().to_owned() };
+    let paths = Paths { run_dir: dir.path().to_owned(), ..Paths::default() };
     let error = Vm::start(&host, &machine, &paths, Box::new(|_| ()), &Cancel::new()).unwrap_err();
     assert!(error.to_string().contains("qcow2"), "{error}");
 }

@@ -25,7 +25,7 @@ fn start(dir: &Path, generation: Generation, disk: Option<&Path>) -> Vm {
         let base = Base::ReadOnlyFd(Arc::new(std::fs::File::open(disk).unwrap().into()));
         machine.disks.push(Drive { base, child: Some(child), sector: 512 });
     }
-    let paths = Paths { run_dir: dir.to_owned() };
+    let paths = Paths { run_dir: dir.to_owned(), ..Paths::default() };
     Vm::start(&host, &machine, &paths, Box::new(|_| ()), &Cancel::new()).unwrap()
 }
 

@@ -17,7 +17,8 @@ pub fn check(args: &CheckArgs) -> Ended {
             .map_err(|e| Problem::new(ExitCode::Usage, format!("{}: {e}", path.display())))?;
         let source = Source::new(path.display().to_string(), text);
         let names: Vec<&str> = fixtures::list().iter().map(|r| r.name).collect();
-        let found = check::check(&source, Given { set: &[], fixtures: Some(&names) }).diagnostics;
+        let found =
+            check::check(&source, Given { set: &[], fixtures: Some(&names), secrets: None }).diagnostics;
         errors += found.iter().filter(|d| d.severity == Severity::Error).count();
         if args.json {
             documents.push(serde_json::json!({"path": path, "diagnostics": found}));

@@ -2,6 +2,7 @@
 
 use super::{Ended, print_json};
 use crate::cli::{AccelArg, Proof, RunArgs};
+use crate::hidden::{Hidden, hidden};
 use crate::world::{Problem, lab};
 use drills::journal::{Sink, since_now};
 use drills::report::model::Model;
@@ -26,15 +27,16 @@ const MAX_SCENARIO: u64 = 1 << 20;
 pub fn run(args: &RunArgs, cancel: &Cancel) -> Ended {
     let set = settings(&args.set)?;
     let requests = requests(&args.paths, &set)?;
+    let hidden = hidden()?;
     for request in &requests {
-        checked(request)?;
+        checked(request, &hidden)?;
     }
     let proof = match args.proof {
         Proof::Quick => drills::event::Proof::Quick,
         Proof::Full => drills::event::Proof::Full,
     };
     let format = super::format_named(args.format.as_deref(), "--format")?;
-    let lab = lab(args.accel, proof, Told { parents: args.parents.clone(), format })?;
+    let lab = lab(args.accel, proof, Told { parents: args.parents.clone(), format }, hidden)?;
     warn_swept(&args.out);
     let shown = Shown { json: args.json, ascii: args.ascii };
     let mut exits = Vec::new();
@@ -67,7 +69,7 @@ pub fn one(
     json_wanted: bool,
     cancel: &Cancel,
 ) -> Ended {
-    let lab = lab(accel, drills::event::Proof::Quick, told)?;
+    let lab = lab(accel, drills::event::Proof::Quick, told, hidden()?)?;
     warn_swept(out);
     let shown = Shown { json: json_wanted, ascii: false };
     let (exit, dir, model) = perform(&lab, request, out, shown, cancel)?;
@@ -180,11 +182,13 @@ fn read(path: &Path) -> Result<String, Problem> {
 }
 
 /// What check finds ends the command before anything boots.
-fn checked(request: &Request) -> Result<(), Problem> {
+fn checked(request: &Request, hidden: &Hidden) -> Result<(), Problem> {
     let source = Source::new(request.source_name.clone(), request.text.clone());
     let names: Vec<&str> = fixtures::list().iter().map(|r| r.name).collect();
     let set: Vec<&str> = request.args.keys().map(String::as_str).collect();
-    let found = check::check(&source, Given { set: &set, fixtures: Some(&names) }).diagnostics;
+    let secrets: Vec<&str> = hidden.secrets.keys().map(String::as_str).collect();
+    let given = Given { set: &set, fixtures: Some(&names), secrets: Some(&secrets) };
+    let found = check::check(&source, given).diagnostics;
     let errors: Vec<String> =
         found.iter().filter(|d| d.severity == Severity::Error).map(|d| d.render(&source)).collect();
     if errors.is_empty() { Ok(()) } else { Err(Problem::new(ExitCode::Usage, errors.join("\n\n"))) }

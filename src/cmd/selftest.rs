@@ -28,7 +28,7 @@ pub fn selftest(args: &SelftestArgs, cancel: &Cancel) -> Ended {
     let within = std::time::Duration::from_secs(seconds(&args.within)?);
     let format = super::format_named(args.format.as_deref(), "--format")?;
     let told = Told { parents: args.parents.clone(), format };
-    let lab = lab(args.accel, drills::event::Proof::Quick, told)?;
+    let lab = lab(args.accel, drills::event::Proof::Quick, told, crate::hidden::hidden()?)?;
     warn_swept(&args.out);
     let image = match &args.image {
         Some(path) => Image::Path(path.clone()),

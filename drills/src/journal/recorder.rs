@@ -2,6 +2,7 @@
 
 use super::{FILE, MAX_LINE};
 use crate::event::{ArtifactName, Event, EventPath, Header, Kind, Pointer};
+use qemu::Redactor;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -33,6 +34,10 @@ pub trait Sink: Send {
 /// Least time between two progress events of one action, milliseconds.
 const PROGRESS_EVERY_MS: u64 = 200;
 
+/// Keys of an event under which words of the format and names of files stand: they are not redacted.
+const STRUCTURE: &[&str] =
+    &["kind", "outcome", "rung", "how", "severity", "artifact", "source", "evidence_level"];
+
 /// Writes events to the journal and hands them to sinks. Clones write to the same journal.
 #[derive(Clone)]
 pub struct Recorder {
@@ -42,6 +47,7 @@ pub struct Recorder {
 struct Shared {
     run_dir: PathBuf,
     clock: Clock,
+    redactor: Redactor,
     state: Mutex<State>,
 }
 
@@ -59,11 +65,20 @@ impl Recorder {
     ///
     /// # Errors
     /// When there is a journal already, or it cannot be written.
-    pub fn new(
+    pub fn new(run_dir: &Path, header: &Header, clock: Clock, sinks: Vec<Box<dyn Sink>>) -> io::Result<Self> {
+        Self::redacting(run_dir, header, clock, sinks, Redactor::default())
+    }
+
+    /// The same; what must not be written reaches neither the journal nor kept files nor sinks.
+    ///
+    /// # Errors
+    /// As [`Recorder::new`].
+    pub fn redacting(
         run_dir: &Path,
         header: &Header,
         clock: Clock,
         mut sinks: Vec<Box<dyn Sink>>,
+        redactor: Redactor,
     ) -> io::Result<Self> {
         let mut file =
             OpenOptions::new().append(true).create_new(true).mode(0o644).open(run_dir.join(FILE))?;
@@ -73,7 +88,14 @@ impl Recorder {
         }
         let state =
             State { file, next_seq: 0, last_ms: 0, last_progress: HashMap::new(), sinks, failure: None };
-        Ok(Self { shared: Arc::new(Shared { run_dir: run_dir.to_owned(), clock, state: Mutex::new(state) }) })
+        let (run_dir, state) = (run_dir.to_owned(), Mutex::new(state));
+        Ok(Self { shared: Arc::new(Shared { run_dir, clock, redactor, state }) })
+    }
+
+    /// What must not be written.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.shared.redactor
     }
 
     /// The run folder.
@@ -105,7 +127,7 @@ impl Recorder {
             state.last_progress.remove(id);
         }
         state.last_ms = t_ms;
-        let event = Event { seq: state.next_seq, t_ms, path: path.clone(), kind };
+        let event = self.redacted(Event { seq: state.next_seq, t_ms, path: path.clone(), kind });
         if state.failure.is_none() {
             match line(&event).and_then(|line| state.file.write_all(&line)) {
                 Ok(()) => state.next_seq = state.next_seq.saturating_add(1),
@@ -117,6 +139,21 @@ impl Recorder {
         }
     }
 
+    fn redacted(&self, event: Event) -> Event {
+        if !self.shared.redactor.is_active() {
+            return event;
+        }
+        let (seq, t_ms) = (event.seq, event.t_ms);
+        let redacted = serde_json::to_value(&event).and_then(|mut value| {
+            self.shared.redactor.json(&mut value, STRUCTURE);
+            serde_json::from_value(value)
+        });
+        redacted.unwrap_or_else(|error| {
+            let text = format!("an event could not be redacted, and is left out: {error}");
+            Event { seq, t_ms, path: EventPath::RUN, kind: Kind::Note { text } }
+        })
+    }
+
     /// Why the journal could not be written, if it could not.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -125,7 +162,7 @@ impl Recorder {
         })
     }
 
-    /// Keep these bytes as a new file of the run folder and point at all of it. Folders in the name are made.
+    /// Keep this text as a new file of the run folder and point at all of it. Folders in the name are made.
     ///
     /// # Errors
     /// When the name is bad, the file exists already or cannot be written.
@@ -137,6 +174,8 @@ impl Recorder {
             std::fs::create_dir_all(folder)?;
         }
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let clean = self.shared.redactor.text(&String::from_utf8_lossy(bytes));
+        let bytes = if self.shared.redactor.is_active() { clean.as_bytes() } else { bytes };
         file.write_all(bytes)?;
         Ok(Pointer { artifact, offset: 0, len: bytes.len() as u64 })
     }

@@ -57,14 +57,20 @@ pub fn run(run_dir: &Path, model: &Model) -> Value {
 }
 
 fn step(model: &Model, step: &Step) -> Value {
-    json!({
+    let mut value = json!({
         "number": step.number,
         "title": step.title,
         "started_ms": step.started_ms,
         "took_ms": model.step_took_ms(step),
         "outcome": outcome(model.step_status(step)),
         "actions": model.actions_of(step).map(|one| action(model, one)).collect::<Vec<_>>(),
-    })
+    });
+    if let Some((_, repeated)) = &step.repeated {
+        value["attempts"] = json!(step.attempts);
+        value["repeated"] = json!(repeated);
+        value["flaky"] = json!(repeated.is_flaky());
+    }
+    value
 }
 
 fn action(model: &Model, action: &Action) -> Value {

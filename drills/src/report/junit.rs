@@ -8,7 +8,7 @@ use super::console;
 use super::model::{Decisive, Model, Status, Step};
 use super::style::{clean, duration};
 use crate::verdict::Outcome;
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,8 +98,25 @@ fn case(run_dir: &Path, model: &Model, step: &Step) -> (TestCase, Outcome) {
         }
         status.set_description(lines(&text));
     }
+    // Surefire's words: a failed attempt of a case that passed is flaky, of one that did not a rerun.
+    for attempt in step.attempts.iter().filter(|one| one.outcome != Outcome::Passed) {
+        let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+        rerun.set_message(clean(&format!("attempt {}: {}", attempt.attempt, attempt.detail)));
+        rerun.set_type(attempt.outcome.word());
+        status.add_rerun(rerun);
+    }
     let mut case = TestCase::new(clean(&step.title), status);
     case.set_classname(title(model));
+    if let Some((_, repeated)) = &step.repeated {
+        case.add_property(Property::new("attempts", repeated.to_string()));
+        if let Some(q) = &repeated.quarantine {
+            let word = if q.in_force { "until" } else { "ended on" };
+            case.add_property(Property::new(
+                "quarantine",
+                clean(&format!("{word} {}: {}", q.until, q.reason)),
+            ));
+        }
+    }
     case.set_time(Duration::from_millis(model.step_took_ms(step)));
     if outcome != Outcome::Passed
         && let Some(decisive) = model.decisive().filter(|one| one.step.is_some_and(|s| std::ptr::eq(s, step)))

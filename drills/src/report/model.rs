@@ -2,7 +2,9 @@
 //!
 //! The fold never fails: events that fit nowhere are counted, not trusted.
 
-use crate::event::{Event, EventPath, Evidence, Header, How, Kind, Pointer, Proof, Rung, Scenario, Severity};
+use crate::event::{
+    Event, EventPath, Evidence, Header, How, Kind, Pointer, Proof, Repeated, Rung, Scenario, Severity,
+};
 use crate::journal::{JournalError, Reader, Step as ReadStep};
 use crate::verdict::Outcome;
 use serde::Serialize;
@@ -60,6 +62,36 @@ pub struct Step {
     /// Its actions, by index in [`Model::actions`].
     #[serde(skip)]
     pub actions: Vec<usize>,
+    /// Its attempts that ended, when it is repeated.
+    pub attempts: Vec<StepAttempt>,
+    /// Its own verdict, when it is repeated.
+    pub repeated: Option<(Outcome, Repeated)>,
+}
+
+impl Step {
+    /// One that starts.
+    fn new(path: EventPath, number: u32, title: String, started_ms: u64) -> Step {
+        Step { path, number, title, started_ms, actions: Vec::new(), attempts: Vec::new(), repeated: None }
+    }
+
+    /// How bad an action of this step is for the run: a failed attempt of a step that passed decides nothing.
+    fn weight(&self, outcome: Outcome) -> Outcome {
+        match &self.repeated {
+            Some((verdict, _)) if outcome == Outcome::Failed => outcome.min(*verdict),
+            _ => outcome,
+        }
+    }
+}
+
+/// An attempt of a repeated step that ended.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub struct StepAttempt {
+    /// Which, from 1.
+    pub attempt: u32,
+    /// How.
+    pub outcome: Outcome,
+    /// Where, wanted, found.
+    pub detail: String,
 }
 
 /// A verb of the script.
@@ -351,9 +383,22 @@ impl Model {
             Kind::StepStarted { title } => {
                 let number = path.step.unwrap_or_else(|| self.next_step_number());
                 let path = EventPath { step: Some(number), machine: None, action: None, ..path.clone() };
-                let step =
-                    Step { path, number, title: title.clone(), started_ms: event.t_ms, actions: Vec::new() };
-                keep(&mut self.steps, step)
+                keep(&mut self.steps, Step::new(path, number, title.clone(), event.t_ms))
+            }
+            Kind::AttemptStarted { .. } => true,
+            Kind::AttemptFinished { attempt, outcome, detail } => {
+                let Some(step) = self.step_of(path, event.t_ms).and_then(|n| self.steps.get_mut(n)) else {
+                    return false;
+                };
+                let ended = StepAttempt { attempt: *attempt, outcome: *outcome, detail: detail.clone() };
+                keep(&mut step.attempts, ended)
+            }
+            Kind::StepFinished { outcome, repeated } => {
+                let Some(step) = self.step_of(path, event.t_ms).and_then(|n| self.steps.get_mut(n)) else {
+                    return false;
+                };
+                step.repeated = Some((*outcome, repeated.clone()));
+                true
             }
             Kind::ActionStarted { id, verb, args, line } => {
                 let Some(step_index) = self.step_of(path, event.t_ms) else { return false };
@@ -527,8 +572,11 @@ impl Model {
         for action in self.actions_of(step) {
             match self.action_status(action) {
                 Status::Running => return Status::Running,
-                Status::Done(outcome) => worst = worst.max(outcome),
+                Status::Done(outcome) => worst = worst.max(step.weight(outcome)),
             }
+        }
+        if let Some((verdict, _)) = &step.repeated {
+            return Status::Done(worst.max(*verdict));
         }
         let last = self.steps.last().is_some_and(|last| std::ptr::eq(last, step));
         if last && self.finished.is_none() && worst == Outcome::Passed {
@@ -554,13 +602,16 @@ impl Model {
     /// What decided that the run did not pass: the first of the worst actions.
     #[must_use]
     pub fn decisive(&self) -> Option<Decisive<'_>> {
+        let weight = |action: &Action, ended: &Ended| {
+            self.steps.get(action.step_index).map_or(ended.outcome, |step| step.weight(ended.outcome))
+        };
         let ended =
             || self.actions.iter().filter_map(|action| action.ended.as_ref().map(|ended| (action, ended)));
-        let worst = ended().map(|(_, ended)| ended.outcome).max()?;
+        let worst = ended().map(|(action, ended)| weight(action, ended)).max()?;
         if worst == Outcome::Passed {
             return None;
         }
-        let (action, ended) = ended().find(|(_, ended)| ended.outcome == worst)?;
+        let (action, ended) = ended().find(|(action, ended)| weight(action, ended) == worst)?;
         Some(Decisive {
             step: self.steps.get(action.step_index),
             action,
@@ -616,8 +667,7 @@ impl Model {
         }
         let number = path.step.unwrap_or(0);
         let title = if number == 0 { "Before the first step".to_owned() } else { format!("Step {number}") };
-        let step = Step { path: key, number, title, started_ms: t_ms, actions: Vec::new() };
-        keep(&mut self.steps, step).then(|| self.steps.len().saturating_sub(1))
+        keep(&mut self.steps, Step::new(key, number, title, t_ms)).then(|| self.steps.len().saturating_sub(1))
     }
 
     fn action_mut(&mut self, id: u32) -> Option<&mut Action> {

@@ -19,7 +19,7 @@ pub(crate) struct Place {
 /// What the run has shown so far.
 #[derive(Default)]
 pub(crate) struct Tally {
-    outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<Outcome>,
     /// Assertions, waits and expectations that were performed.
     pub(crate) checks: u32,
     pub(crate) proved: Vec<String>,
@@ -125,10 +125,14 @@ impl Run {
         self.recorder.emit(&path, Kind::StepStarted { title: title.into() });
     }
 
+    /// The current step.
+    pub(crate) fn step_path(&self) -> EventPath {
+        EventPath { step: lock(&self.place).step, ..EventPath::RUN }
+    }
+
     /// A remark under the current step.
     pub(crate) fn say(&self, text: &str) {
-        let path = EventPath { step: lock(&self.place).step, ..EventPath::RUN };
-        self.recorder.emit(&path, Kind::Note { text: text.into() });
+        self.recorder.emit(&self.step_path(), Kind::Note { text: text.into() });
     }
 
     /// A sentence that is known now.
@@ -174,6 +178,7 @@ impl Run {
     /// End of the run: everything stopped, sources proved, the last event written.
     pub(crate) fn finish(&self) -> (Outcome, ExitCode) {
         self.end_machines();
+        self.note_withheld();
         let took_ms = self.recorder.now_ms();
         let mut tally = lock(&self.tally);
         if self.cancel.is_cancelled() {

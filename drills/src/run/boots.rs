@@ -4,9 +4,9 @@ use super::Run;
 use super::actions::{Action, lock};
 use super::climb::Climb;
 use super::machines::{Machine, Writes};
-use crate::event::{self, EventPath, Evidence, Kind, Pointer};
+use crate::event::{self, EventPath, Evidence, EvidenceLevel, Kind, Pointer};
 use crate::fault::Judgement;
-use crate::script::stage::{Done, ExitPolicy, Nvram, RunOutput, StartOptions};
+use crate::script::stage::{Done, ExitPolicy, Nvram, RunOutput, StartOptions, Words};
 use crate::script::{MachineId, VerbError, VerbOutcome as Outcome, VmId};
 use crate::serve::{Pace, Server};
 use crate::verdict;
@@ -178,10 +178,18 @@ impl Run {
             }],
             agent: true,
             child_limit: options.writes_bytes.unwrap_or(qemu::CHILD_LIMIT),
+            oem_strings: self.marker(options)?.into_iter().collect(),
         };
         let resets = options.resets.unwrap_or(0);
         let observer = self.observer(&machine, number, &action.path, &tag, resets);
-        let paths = qemu::Paths { run_dir: self.recorder.run_dir().join(&tag) };
+        let paths = qemu::Paths {
+            run_dir: self.recorder.run_dir().join(&tag),
+            redactor: self.recorder.redactor().clone(),
+            pictures: match self.evidence {
+                EvidenceLevel::Minimal => qemu::Pictures::None,
+                EvidenceLevel::Normal | EvidenceLevel::Full => qemu::Pictures::Settled,
+            },
+        };
         std::fs::create_dir(&paths.run_dir).map_err(|e| broken("making its folder", &e))?;
         let vm = Vm::start(&self.lab.host, &wanted, &paths, observer, &self.cancel)
             .map_err(|e| broken("starting it", &e))?;
@@ -265,7 +273,7 @@ impl Run {
     ) -> qemu::Observer {
         let (recorder, path, name) = (self.recorder.clone(), path.clone(), machine.name.clone());
         let (tag, console) = (tag.to_owned(), event::ArtifactName::new(format!("{tag}/console.log")).ok());
-        let mut climb = Climb::new(resets);
+        let mut climb = Climb::new(resets, self.recorder.redactor().clone());
         let (mut told_len, mut told_at) = (0u64, None::<Instant>);
         Box::new(move |seen: &Observation| {
             let mut news = climb.news(&name, boot, seen);
@@ -300,22 +308,27 @@ impl Run {
         let boot = self.boot_of(vm)?;
         let verdict = boot.wait(expect, within, &self.cancel);
         let ended = self.tell_verdict(action, &boot, &verdict);
-        if ended.is_err() && !self.cancel.is_cancelled() {
-            self.keep_screen(action, &boot);
+        match &ended {
+            Ok(_) if self.evidence == EvidenceLevel::Full => {
+                self.keep_screen_as(action, &boot, &format!("screen-action-{}.png", action.id));
+            }
+            Err(_) if !self.cancel.is_cancelled() => self.keep_screen(action, &boot),
+            _ => {}
         }
         ended.map(|text| ((), text))
     }
 
     /// Emit what a wait ended in, and turn it into the verb's end.
     fn tell_verdict(&self, action: &Action, boot: &Boot, found: &Verdict) -> Done<String> {
+        let shown = |evidence: &ladder::Evidence| event_evidence(self.recorder.redactor(), evidence);
         let rung = found.attempts.last().and_then(Attempt::highest).map(event::Rung::from);
         let (outcome, cause, evidence, next) = match &found.outcome {
             ladder::Outcome::Ready { evidence } => {
-                (verdict::Outcome::Passed, "ready".to_owned(), vec![event_evidence(evidence)], None)
+                (verdict::Outcome::Passed, "ready".to_owned(), vec![shown(evidence)], None)
             }
             ladder::Outcome::Stopped { at, why, evidence } => {
                 let cause = format!("stopped at {}: {}", event::Rung::from(*at), why.text);
-                let evidence = evidence.iter().map(event_evidence).collect();
+                let evidence = evidence.iter().map(shown).collect();
                 (verdict::Outcome::Failed, cause, evidence, Some(why.next.clone()))
             }
             ladder::Outcome::Unseen { hint } => (
@@ -358,13 +371,25 @@ impl Run {
 
     pub(crate) fn run_in_guest(
         &self,
+        action: &Action,
         vm: VmId,
-        command: &str,
+        command: &Words,
         policy: ExitPolicy,
     ) -> Done<(RunOutput, String)> {
         let boot = self.boot_of(vm)?;
-        match boot.vm().run(command, Deadline::after(RUN_WITHIN), &self.cancel) {
+        match boot.vm().run(command.sent(), Deadline::after(RUN_WITHIN), &self.cancel) {
             RunResult::Ran { exit, output, via } => {
+                // Before it is cut: a part of a secret is no longer known as one.
+                let output = self.recorder.redactor().text(&output);
+                if self.evidence == EvidenceLevel::Full {
+                    let file = format!("{}-{}/run-{}.txt", boot.name, boot.number, action.id);
+                    let kept = self.recorder.keep(&file, output.as_bytes());
+                    self.note_under(
+                        action,
+                        &kept
+                            .map_or_else(|e| format!("{file}: {e}"), |at| format!("output: {}", at.artifact)),
+                    );
+                }
                 let exit = i64::from(exit);
                 let by = match via {
                     qemu::Via::Agent => "the guest agent",
@@ -469,9 +494,9 @@ impl Run {
         }
     }
 
-    pub(crate) fn type_on(&self, vm: VmId, text: &str) -> Done<((), String)> {
+    pub(crate) fn type_on(&self, vm: VmId, text: &Words) -> Done<((), String)> {
         let boot = self.boot_of(vm)?;
-        boot.vm().send(text).map_err(|e| VerbError::new(Outcome::Broken, e.to_string()))?;
+        boot.vm().send(text.sent()).map_err(|e| VerbError::new(Outcome::Broken, e.to_string()))?;
         Ok(((), String::new()))
     }
 
@@ -494,8 +519,9 @@ impl From<qemu::Rung> for event::Rung {
     }
 }
 
-pub(super) fn event_evidence(evidence: &ladder::Evidence) -> Evidence {
-    Evidence { at: None, text: evidence.line.chars().take(QUOTED).collect() }
+/// Redacted before it is cut: a part is no longer known as one.
+pub(super) fn event_evidence(redactor: &qemu::Redactor, evidence: &ladder::Evidence) -> Evidence {
+    Evidence { at: None, text: redactor.text(&evidence.line).chars().take(QUOTED).collect() }
 }
 
 /// Milliseconds as seconds with one decimal.

@@ -2,14 +2,15 @@
 
 use super::boots::event_evidence;
 use crate::event::{How, Kind};
-use qemu::Observation;
 use qemu::ladder::{Certainty, Ladder};
+use qemu::{Observation, Redactor};
 
 /// Resets of one start that are told; a guest that resets for ever must not fill the journal.
 const MAX_RESETS_TOLD: usize = 20;
 
 /// Emits a rung when it is first reached, from the same observations that the machine's own ladder sees.
 pub(super) struct Climb {
+    redactor: Redactor,
     ladder: Ladder,
     told: Vec<(usize, qemu::Rung)>,
     resets: usize,
@@ -17,10 +18,10 @@ pub(super) struct Climb {
 
 impl Climb {
     /// Before the first observation of a start in which so many resets are expected.
-    pub(super) fn new(resets: u32) -> Self {
+    pub(super) fn new(resets: u32, redactor: Redactor) -> Self {
         let mut ladder = Ladder::default();
         ladder.expect_resets(resets);
-        Climb { ladder, told: Vec::new(), resets: 0 }
+        Climb { redactor, ladder, told: Vec::new(), resets: 0 }
     }
 
     /// The events that this observation is worth.
@@ -67,7 +68,7 @@ impl Climb {
                     Certainty::Implied => How::Implied,
                 },
                 at_ms: reached.evidence.at_ms,
-                evidence: Some(event_evidence(&reached.evidence)),
+                evidence: Some(event_evidence(&self.redactor, &reached.evidence)),
             });
         }
         news

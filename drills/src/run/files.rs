@@ -32,6 +32,14 @@ pub(super) fn read(guest: &Guest, path: &str, max: u64) -> Done<Option<Vec<u8>>>
     }
 }
 
+/// The names in a folder of the guest; `None` when there is no such folder.
+pub(super) fn names(guest: &Guest, path: &str) -> Done<Option<Vec<String>>> {
+    let (place, inner) = place(&guest.inspection, path)?;
+    let Some(volume) = guest.volume(&place) else { return Ok(None) };
+    let entries = volume.read_dir(&inner).ok();
+    Ok(entries.map(|all| all.into_iter().map(|entry| entry.name).collect()))
+}
+
 fn place(guest: &Inspection, path: &str) -> Done<(FsPlace, String)> {
     if !path.starts_with('/') {
         return Err(VerbError::new(Outcome::Refused, format!("{path}: wanted a path that starts with /")));

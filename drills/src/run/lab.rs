@@ -3,7 +3,7 @@
 use crate::event::{HostFacts, Proof};
 use crate::script::VerbError;
 use engine::boot::LoaderKit;
-use qemu::Cancel;
+use qemu::{Cancel, Redactor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,10 @@ pub struct Lab {
     pub reader: crate::image::Reader,
     /// What the user said of the images.
     pub told: Told,
+    /// Secrets by their names, as they were given.
+    pub secrets: BTreeMap<String, String>,
+    /// What no run of this project may write: the secrets, and what the project's patterns match.
+    pub redactor: Redactor,
 }
 
 /// What the user said of the images of a run.

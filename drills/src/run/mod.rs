@@ -9,6 +9,7 @@
 //! folder and is gone when the run ends, however it ends.
 
 mod actions;
+mod asks;
 mod boots;
 mod bus;
 mod climb;
@@ -19,6 +20,7 @@ mod lab;
 mod machines;
 mod nvram;
 mod preflight;
+mod repeat;
 mod screens;
 mod selftest;
 mod stage;
@@ -30,7 +32,7 @@ pub use selftest::{Plan as SelftestPlan, selftest};
 pub use sweep::sweep;
 
 use crate::control::{Command, Inbox};
-use crate::event::{EventPath, Header, Kind, Scenario};
+use crate::event::{EventPath, EvidenceLevel, Header, Kind, Scenario};
 use crate::journal::{Recorder, Sink, since_now};
 use crate::script::{self, End, Source};
 use crate::verdict::{ExitCode, Outcome};
@@ -84,10 +86,13 @@ pub(crate) struct Run {
     pub(crate) place: Mutex<actions::Place>,
     pub(crate) tally: Mutex<actions::Tally>,
     pub(crate) machines: Mutex<Machines>,
+    pub(crate) repeating: Mutex<repeat::Repeating>,
     /// Whether the next action waits.
     pub(crate) held: AtomicBool,
     /// Generation that given images are started as, when somebody demands one.
     pub(crate) generation: Option<qemu::Generation>,
+    /// How much evidence is kept.
+    pub(crate) evidence: EvidenceLevel,
 }
 
 /// Run a scenario to its end. Blocks; everything that happens is told to `sinks` and the journal as it happens.
@@ -126,14 +131,18 @@ fn perform(
         tool: lab.tool.clone(),
         host: lab.host_facts.clone(),
     };
-    let recorder = Recorder::new(&dir, &header, since_now(), sinks).map_err(at_dir)?;
+    let redactor = lab.redactor.fork();
+    let recorder =
+        Recorder::redacting(&dir, &header, since_now(), sinks, redactor.clone()).map_err(at_dir)?;
     let source = Source::new(request.source_name.clone(), request.text.clone());
     let kept = recorder.keep("scenario.rhai", source.text.as_bytes()).ok();
-    let title = script::read_header(&source).ok().map(|h| h.title).filter(|t| !t.is_empty());
+    let said = script::read_header(&source).unwrap_or_default();
+    let title = Some(said.title).filter(|t| !t.is_empty());
     let scenario = Scenario {
         path: request.path.display().to_string(),
         title: request.title.clone().or(title).unwrap_or_else(|| request.name()),
         source: kept.map(|p| p.artifact),
+        evidence_level: said.evidence,
     };
     recorder.emit(&EventPath::RUN, Kind::RunStarted { scenario, args: request.args.clone() });
 
@@ -145,8 +154,10 @@ fn perform(
         place: Mutex::default(),
         tally: Mutex::default(),
         machines: Mutex::default(),
+        repeating: Mutex::default(),
         held: AtomicBool::new(false),
         generation: request.generation,
+        evidence: said.evidence,
     });
     let inbox = Inbox::new();
     let listener = inbox.listen(&dir);
@@ -164,7 +175,7 @@ fn perform(
     });
 
     let ended = act(&run, &source);
-    let script_error = run.script_end(&source, &ended);
+    let script_error = redactor.text(&run.script_end(&source, &ended));
     let (outcome, exit) = run.finish();
     drop(listener);
     drop(inbox);

@@ -3,12 +3,12 @@
 use super::Run;
 use super::actions::Action;
 use super::boots::Boot;
-use crate::event::{ArtifactName, Kind, Pointer};
+use crate::event::{ArtifactName, EvidenceLevel, Kind, Pointer};
 use crate::journal::Recorder;
 use crate::script::stage::Done;
 use crate::script::{VerbError, VerbOutcome as Outcome, VmId};
 use qemu::ladder::Seen;
-use qemu::{Cancel, Deadline, Looked, Observation, Screen, Shown};
+use qemu::{Cancel, Deadline, Looked, Observation, Picture, Screen, Shown};
 use std::time::Duration;
 
 /// Longest piece of a screen that a message quotes.
@@ -30,10 +30,20 @@ fn pointer(recorder: &Recorder, name: &str) -> Option<Pointer> {
 impl Run {
     /// Keeps what the screen shows now, the last evidence of a boot that did not do what it must.
     pub(super) fn keep_screen(&self, action: &Action, boot: &Boot) {
-        let name = format!("{}-{}/screen-last.png", boot.name, boot.number);
+        self.keep_screen_as(action, boot, "screen-last.png");
+    }
+
+    /// Keeps what the screen shows now: its text, and from evidence level `normal` on a picture, if that may be kept.
+    pub(super) fn keep_screen_as(&self, action: &Action, boot: &Boot, file: &str) {
+        let name = format!("{}-{}/{file}", boot.name, boot.number);
         let vm = boot.vm();
-        let shot = vm.screenshot(&self.recorder.run_dir().join(&name), &Cancel::new());
-        let artifact = shot.ok().and_then(|()| pointer(&self.recorder, &name));
+        let artifact = match self.evidence {
+            EvidenceLevel::Minimal => None,
+            EvidenceLevel::Normal | EvidenceLevel::Full => {
+                let shot = vm.picture(&self.recorder.run_dir().join(&name), &Cancel::new());
+                shot.ok().filter(|kept| *kept == Picture::Kept).and_then(|_| pointer(&self.recorder, &name))
+            }
+        };
         let text = match vm.screen(&Cancel::new()) {
             Ok(screen @ Screen::Text(_)) => Some(screen.to_string()),
             _ => None,

@@ -5,7 +5,7 @@ use super::actions::{Action, lock};
 use super::machines::{Role, Writes};
 use crate::event::Kind;
 use crate::script::stage::{
-    Done, ExitPolicy, FailbackPlan, FailoverOptions, Image, RunOutput, StartOptions, Table,
+    Done, ExitPolicy, FailbackPlan, FailoverOptions, Image, Policy, RunOutput, StartOptions, Table, Words,
 };
 use crate::script::{Header, MachineId, Pos, Stage, VerbError, VerbOutcome as Outcome, VmId};
 use engine::convert::{Gen1Options, TableChoice};
@@ -26,6 +26,14 @@ impl Stage for Run {
         self.cancel.is_cancelled()
     }
 
+    fn secret(&self, name: &str) -> Option<Words> {
+        self.lab.secrets.get(name).map(|value| Words::secret(name, value))
+    }
+
+    fn redact(&self, pattern: &str) -> Result<(), String> {
+        self.recorder.redactor().pattern(pattern).map_err(|e| e.to_string())
+    }
+
     fn note(&self, text: &str, _pos: Option<Pos>) {
         self.say(text);
     }
@@ -40,6 +48,24 @@ impl Stage for Run {
         }
         self.heading(title);
         Ok(())
+    }
+
+    fn begin_repeat(&self, title: &str, pos: Pos) -> Done {
+        self.step(title, pos)?;
+        self.repeat_begins();
+        Ok(())
+    }
+
+    fn begin_attempt(&self, policy: &Policy, attempt: u32) {
+        self.attempt_begins(policy, attempt);
+    }
+
+    fn end_attempt(&self, attempt: u32, failure: Option<&VerbError>) {
+        self.attempt_ends(attempt, failure);
+    }
+
+    fn end_repeat(&self, title: &str, policy: &Policy, passed: u32, failed: u32) -> Done {
+        self.repeat_ends(title, policy, passed, failed)
     }
 
     fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId> {
@@ -127,17 +153,60 @@ impl Stage for Run {
         Ok(())
     }
 
-    fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
+    fn run(&self, vm: VmId, command: &Words, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
         let name = self.boot_of(vm)?.name.clone();
         let verb = if policy == ExitPolicy::Any { "check_run" } else { "run" };
-        self.act(verb, Some(&name), command.to_owned(), Some(pos), |_| self.run_in_guest(vm, command, policy))
+        self.act(verb, Some(&name), command.to_string(), Some(pos), |action| {
+            self.run_in_guest(action, vm, command, policy)
+        })
     }
 
-    fn send(&self, vm: VmId, text: &str, pos: Pos) -> Done {
+    fn send(&self, vm: VmId, text: &Words, pos: Pos) -> Done {
         let name = self.boot_of(vm)?.name.clone();
-        self.act("send", Some(&name), format!("{} characters", text.chars().count()), Some(pos), |_| {
-            self.type_on(vm, text)
-        })
+        self.act("send", Some(&name), characters(text), Some(pos), |_| self.type_on(vm, text))
+    }
+
+    fn keys(&self, vm: VmId, names: &str, chords: &[Vec<String>], pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("keys", Some(&name), names.to_owned(), Some(pos), |_| self.press(vm, chords))
+    }
+
+    fn type_text(&self, vm: VmId, text: &Words, chords: &[Vec<String>], pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("type_text", Some(&name), characters(text), Some(pos), |_| self.press(vm, chords))
+    }
+
+    fn wait_agent(&self, vm: VmId, within: Duration, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        let args = format!("within {} s", within.as_secs());
+        self.act("wait_agent", Some(&name), args, Some(pos), |a| self.await_agent(a, vm, within))?;
+        self.proved(format!("the guest agent of {name} answers"));
+        Ok(())
+    }
+
+    fn check_agent(&self, vm: VmId, pos: Pos) -> Done<bool> {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("check_agent", Some(&name), String::new(), Some(pos), |_| self.agent_answers(vm))
+    }
+
+    fn os_info(&self, vm: VmId, pos: Pos) -> Done<qemu::GuestOs> {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("os_info", Some(&name), String::new(), Some(pos), |_| self.guest_os(vm))
+    }
+
+    fn read_file(&self, vm: VmId, path: &str, pos: Pos) -> Done<String> {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("read_file", Some(&name), path.to_owned(), Some(pos), |_| self.guest_file(vm, path))
+    }
+
+    fn freeze(&self, vm: VmId, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("freeze", Some(&name), String::new(), Some(pos), |_| self.freeze_guest(vm))
+    }
+
+    fn thaw(&self, vm: VmId, pos: Pos) -> Done {
+        let name = self.boot_of(vm)?.name.clone();
+        self.act("thaw", Some(&name), String::new(), Some(pos), |_| self.thaw_guest(vm))
     }
 
     fn stop(&self, vm: VmId, pos: Pos) -> Done {
@@ -234,8 +303,8 @@ impl Stage for Run {
                     Outcome::Failed,
                     format!(
                         "{shown} on {name}: wanted {}, found {}",
-                        quoted(content.as_bytes()),
-                        quoted(&found)
+                        self.quoted(content.as_bytes()),
+                        self.quoted(&found)
                     ),
                 )),
                 None => Err(VerbError::new(Outcome::Failed, format!("{shown} on {name}: no such file"))),
@@ -251,6 +320,15 @@ impl Stage for Run {
             let same = self.file_of(machine, path)?.is_some_and(|found| found == content.as_bytes());
             Ok((same, if same { "equal".into() } else { "different or missing".into() }))
         })
+    }
+
+    fn assert_marker(&self, machine: MachineId, text: &str, pos: Pos) -> Done {
+        let name = self.name_of(machine);
+        self.act("assert_marker", Some(&name), format!("“{text}”"), Some(pos), |_| {
+            self.judge_marker(machine, &name, text)
+        })?;
+        self.proved(format!("{name} came so far that its own system wrote “{text}” on its own root"));
+        Ok(())
     }
 
     fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
@@ -391,7 +469,7 @@ impl Run {
     }
 
     /// A file of a stopped machine's disk; `None` when there is no such file.
-    fn file_of(&self, machine: MachineId, path: &Path) -> Done<Option<Vec<u8>>> {
+    pub(super) fn file_of(&self, machine: MachineId, path: &Path) -> Done<Option<Vec<u8>>> {
         self.must_be_off(machine, "reading a file")?;
         let machine = self.machine_of(machine)?;
         let now = machine.now()?;
@@ -412,15 +490,20 @@ impl Run {
         self.machine_of(machine)?.now()
     }
 
-    fn look(&self, name: &str, disk: &DiskRef) -> Done<Guest> {
+    /// Bytes for a message: text where it is text, redacted, then cut to a readable length.
+    pub(super) fn quoted(&self, bytes: &[u8]) -> String {
+        let text = self.recorder.redactor().text(&String::from_utf8_lossy(bytes));
+        let cut: String = text.chars().take(QUOTED).collect();
+        let more = if cut.len() < text.len() { " …" } else { "" };
+        format!("{cut:?}{more}")
+    }
+
+    pub(super) fn look(&self, name: &str, disk: &DiskRef) -> Done<Guest> {
         engine::guest::look(disk).map_err(|e| VerbError::new(Outcome::Broken, format!("{name}: {e}")))
     }
 }
 
-/// Bytes for a message: text where it is text, cut to a readable length.
-fn quoted(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let cut: String = text.chars().take(QUOTED).collect();
-    let more = if cut.len() < text.len() { " …" } else { "" };
-    format!("{cut:?}{more}")
+/// What the journal says of text that is typed.
+fn characters(text: &Words) -> String {
+    format!("{} characters", text.to_string().chars().count())
 }

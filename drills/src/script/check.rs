@@ -25,6 +25,8 @@ pub struct Given<'a> {
     pub set: &'a [&'a str],
     /// Names that `fixture` knows; `None` when nobody asked.
     pub fixtures: Option<&'a [&'a str]>,
+    /// Names of secrets that are there; `None` when nobody asked.
+    pub secrets: Option<&'a [&'a str]>,
 }
 
 /// An `arg("name", default)` of the scenario.
@@ -64,7 +66,7 @@ pub fn check(source: &Source, given: Given<'_>) -> Checked {
         Err(d) => return Checked { diagnostics: vec![d], ..Checked::default() },
     };
     let functions = known::functions(&engine);
-    let mut walk = walk::Walk::new(&ast, &functions, given.fixtures);
+    let mut walk = walk::Walk::new(&ast, &functions, given);
     walk.run(&ast);
     let mut checked =
         Checked { header: None, args: walk.args, proves: walk.proves, diagnostics: walk.diagnostics };

@@ -2,7 +2,7 @@
 
 use super::diagnostic::Diagnostic;
 use super::source::Pos;
-use super::stage::{Done, VerbError};
+use super::stage::{Done, VerbError, VerbOutcome};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 
 /// Result of a registered function.
@@ -37,6 +37,23 @@ pub fn done<T>(c: &NativeCallContext<'_>, result: Done<T>) -> Ret<T> {
 /// Where the call stands; a call made by Rhai itself counts as the start of the text.
 pub fn place(c: &NativeCallContext<'_>) -> Pos {
     Pos::from_rhai(c.call_position()).unwrap_or(Pos { line: 1, col: 1 })
+}
+
+/// The failure of the drilled system that this error is; `None` for everything else.
+pub fn failure_of(error: &EvalAltResult) -> Option<VerbError> {
+    let failed = |e: &VerbError| e.outcome == VerbOutcome::Failed;
+    match error {
+        EvalAltResult::ErrorTerminated(token, _) => match token.clone().try_cast::<Fault>()? {
+            Fault::Verb(error) if failed(&error) => Some(error),
+            _ => None,
+        },
+        // `throw "…"` is the scenario's own word that something is not as it must be.
+        EvalAltResult::ErrorRuntime(thrown, _) => {
+            Some(VerbError::new(VerbOutcome::Failed, thrown.to_string()))
+        }
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => failure_of(inner),
+        _ => None,
+    }
 }
 
 fn raise<T>(fault: Fault, at: Position) -> Ret<T> {

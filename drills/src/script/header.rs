@@ -5,6 +5,7 @@ use super::diagnostic::Diagnostic;
 use super::options::{BadOption, HEADER, Value};
 use super::source::{Pos, Source};
 use super::stage::Header;
+use crate::event::EvidenceLevel;
 use rhai::{AST, Dynamic, Expr, FnCallExpr, Map, Stmt};
 
 /// A header from its title and options.
@@ -18,6 +19,7 @@ pub fn from_map(title: &str, options: &Map) -> Result<Header, BadOption> {
             ("every", Value::Duration(d)) => header.every = Some(d),
             ("rto", Value::Duration(d)) => header.rto = Some(d),
             ("owner", Value::Text(t)) => header.owner = Some(t),
+            ("evidence", Value::Text(t)) => header.evidence = EvidenceLevel::named(&t).unwrap_or_default(),
             _ => {}
         }
     }

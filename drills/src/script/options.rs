@@ -53,6 +53,40 @@ pub static HEADER: OptionSet = OptionSet {
             doc: "The recovery time the business asks for. Lab time is not an RTO; the report shows both.",
         },
         Opt { name: "owner", kind: Kind::Text, doc: "Who answers for this drill." },
+        Opt {
+            name: "evidence",
+            kind: Kind::Word(&["minimal", "normal", "full"]),
+            doc: "What is kept besides journal, reports, plans and the logs of each start. `\"minimal\"`: nothing, no pictures. `\"normal\"`, when nothing is said: pictures \
+                  of settled screens and the last one of a boot that did not do what it must. `\"full\"`: also the screen at the end of each wait that held, and all that \
+                  commands print.",
+        },
+    ],
+};
+
+/// `repeat(title, #{…}, || …)`
+pub static REPEAT: OptionSet = OptionSet {
+    verb: "repeat",
+    opts: &[
+        Opt {
+            name: "attempts",
+            kind: Kind::Number,
+            doc: "Attempts at most, 1 to 20; 1 when nothing is said.",
+        },
+        Opt {
+            name: "need",
+            kind: Kind::Number,
+            doc: "Attempts that must pass. It is said whenever `attempts` is.",
+        },
+        Opt {
+            name: "quarantine",
+            kind: Kind::Text,
+            doc: "Why a failure of this step does not fail the drill for a while. The step is performed all the same; its failure is *not performed* (exit code 4), never a pass.",
+        },
+        Opt {
+            name: "ends",
+            kind: Kind::Text,
+            doc: "The last day of the quarantine, `\"2026-12-31\"`, in UTC. From the next day on a failure is a failure.",
+        },
     ],
 };
 
@@ -87,6 +121,12 @@ pub static START: OptionSet = OptionSet {
             name: "writes",
             kind: Kind::Bytes,
             doc: "How much the guest may write to its disk, whole MiB; 32 GiB when nothing is said. A guest that writes more is stopped and the drill is broken: the lab ended it.",
+        },
+        Opt {
+            name: "marker",
+            kind: Kind::Text,
+            doc: "The guest writes this text into `/var/lib/drill-marker` by itself, without login or agent: systemd 252 or later takes it from the firmware's tables \
+                  (SMBIOS). `assert_marker` reads it from the stopped disk.",
         },
     ],
 };

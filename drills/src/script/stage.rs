@@ -2,6 +2,7 @@
 //! journal; `run` implements it.
 
 use super::source::Pos;
+use crate::event::EvidenceLevel;
 use engine::convert::Refusal;
 use engine::preflight::ProfileId;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,51 @@ pub struct Header {
     pub rto: Option<Duration>,
     /// Who answers for it.
     pub owner: Option<String>,
+    /// How much evidence is kept.
+    pub evidence: EvidenceLevel,
+}
+
+/// Text for a guest, which may hold secrets: what is shown of it, and what is sent. Only the first is ever printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Words {
+    shown: String,
+    sent: String,
+}
+
+impl Words {
+    /// A secret of this name.
+    pub fn secret(name: &str, value: &str) -> Words {
+        Words { shown: format!("[secret {name}]"), sent: value.to_owned() }
+    }
+
+    /// What is sent to the guest, and nowhere else.
+    pub fn sent(&self) -> &str {
+        &self.sent
+    }
+
+    /// Both, one after the other.
+    #[must_use]
+    pub fn then(&self, more: &Words) -> Words {
+        Words { shown: format!("{}{}", self.shown, more.shown), sent: format!("{}{}", self.sent, more.sent) }
+    }
+}
+
+impl From<&str> for Words {
+    fn from(text: &str) -> Words {
+        Words { shown: text.to_owned(), sent: text.to_owned() }
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.shown)
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.shown, f)
+    }
 }
 
 /// What a machine is made from.
@@ -58,6 +104,8 @@ pub struct StartOptions {
     pub resets: Option<u32>,
     /// Bytes that the guest may write to its disk; `None` is the lab's usual.
     pub writes_bytes: Option<u64>,
+    /// What the guest writes into its marker by itself.
+    pub marker: Option<String>,
 }
 
 /// The firmware's variable store.
@@ -88,6 +136,24 @@ pub enum Table {
     Gpt,
     /// A real MBR, for platforms that demand it.
     Mbr,
+}
+
+/// How often a step is performed, and how often it must pass.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Attempts at most.
+    pub attempts: u32,
+    /// Attempts that must pass.
+    pub need: u32,
+    /// Why a failure does not count, and up to which day.
+    pub quarantine: Option<(String, jiff::civil::Date)>,
+}
+
+impl Policy {
+    /// Whether so many passes and failures decide the step.
+    pub fn is_decided(&self, passed: u32, failed: u32) -> bool {
+        passed >= self.need || failed > self.attempts.saturating_sub(self.need)
+    }
 }
 
 /// Whether a command's exit code decides the drill.
@@ -182,6 +248,15 @@ pub trait Stage: Send + Sync {
     /// True once the run was cancelled: the host then ends the script between two operations.
     fn cancelled(&self) -> bool;
 
+    /// `secret(name)`: the secret of this name; `None` when none was given.
+    fn secret(&self, name: &str) -> Option<Words>;
+
+    /// `redact(pattern)`: from now on what it matches is never written.
+    ///
+    /// # Errors
+    /// Why it is no pattern.
+    fn redact(&self, pattern: &str) -> Result<(), String>;
+
     /// `print(…)` and `note(…)`.
     fn note(&self, text: &str, pos: Option<Pos>);
 
@@ -196,6 +271,24 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// When the run was cancelled or held.
     fn step(&self, title: &str, pos: Pos) -> Done;
+
+    /// `repeat(title, #{…}, || …)`: the heading.
+    ///
+    /// # Errors
+    /// When the run was cancelled or held.
+    fn begin_repeat(&self, title: &str, pos: Pos) -> Done;
+
+    /// An attempt begins.
+    fn begin_attempt(&self, policy: &Policy, attempt: u32);
+
+    /// An attempt passed, or failed because of the drilled system. Machines that it started and left running are switched off.
+    fn end_attempt(&self, attempt: u32, failure: Option<&VerbError>);
+
+    /// All attempts are made, or those that are left cannot change the answer.
+    ///
+    /// # Errors
+    /// When too few passed, and no quarantine is in force.
+    fn end_repeat(&self, title: &str, policy: &Policy, passed: u32, failed: u32) -> Done;
 
     /// `machine(image)`: open and inspect; makes the fixture when the image is one.
     ///
@@ -249,13 +342,61 @@ pub trait Stage: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be run, or its exit code breaks `policy`.
-    fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput>;
+    fn run(&self, vm: VmId, command: &Words, policy: ExitPolicy, pos: Pos) -> Done<RunOutput>;
 
     /// `vm.send(text)`: type on the console, as it is.
     ///
     /// # Errors
     /// When there is no console to type on.
-    fn send(&self, vm: VmId, text: &str, pos: Pos) -> Done;
+    fn send(&self, vm: VmId, text: &Words, pos: Pos) -> Done;
+
+    /// `vm.keys(chords)`: press keys by their names.
+    ///
+    /// # Errors
+    /// When QEMU does not take them.
+    fn keys(&self, vm: VmId, names: &str, chords: &[Vec<String>], pos: Pos) -> Done;
+
+    /// `vm.type_text(text)`: type on the guest's keyboard.
+    ///
+    /// # Errors
+    /// When QEMU does not take it.
+    fn type_text(&self, vm: VmId, text: &Words, chords: &[Vec<String>], pos: Pos) -> Done;
+
+    /// `vm.wait_agent(deadline)`.
+    ///
+    /// # Errors
+    /// When the guest agent does not answer in time.
+    fn wait_agent(&self, vm: VmId, within: Duration, pos: Pos) -> Done;
+
+    /// `vm.check_agent()`: whether the guest agent answers now.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    fn check_agent(&self, vm: VmId, pos: Pos) -> Done<bool>;
+
+    /// `vm.os_info()`: what the guest agent says of the system.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    fn os_info(&self, vm: VmId, pos: Pos) -> Done<qemu::GuestOs>;
+
+    /// `vm.read_file(path)`: a file of the running guest, by its agent.
+    ///
+    /// # Errors
+    /// When there is no such file, or the agent does not answer.
+    fn read_file(&self, vm: VmId, path: &str, pos: Pos) -> Done<String>;
+
+    /// `vm.freeze()`: stop all writes to the guest's file systems, by its agent.
+    ///
+    /// # Errors
+    /// When the agent does not, or nothing was frozen.
+    fn freeze(&self, vm: VmId, pos: Pos) -> Done;
+
+    /// `vm.thaw()`.
+    ///
+    /// # Errors
+    /// When the agent does not.
+    fn thaw(&self, vm: VmId, pos: Pos) -> Done;
 
     /// `vm.stop()`: shut down, then pull the plug; ends well for a machine that is already off.
     ///
@@ -316,6 +457,12 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// When the disk cannot be read; a missing file is `false`.
     fn check_file(&self, machine: MachineId, path: &Path, content: &str, pos: Pos) -> Done<bool>;
+
+    /// `machine.assert_marker(text)`: the guest wrote this marker by itself, read from the stopped disk.
+    ///
+    /// # Errors
+    /// When it is missing or different, or the guest cannot write one.
+    fn assert_marker(&self, machine: MachineId, text: &str, pos: Pos) -> Done;
 
     /// `machine.assert_same_layout_as(other)`: partitions, types, ids and sizes.
     ///

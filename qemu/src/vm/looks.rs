@@ -1,6 +1,6 @@
 //! Looking at a machine's screen: as text, as a picture, now and until something stands there.
 
-use super::{MONITOR, Vm, lock, why_gone};
+use super::{MONITOR, Pictures, Vm, lock, why_gone};
 use crate::process::Message;
 use crate::qmp::QmpError;
 use crate::screen::{self, Fonts, Screen, Shown, Watch};
@@ -21,6 +21,15 @@ pub enum Looked {
     Gone(String),
     /// The wait was called off.
     Cancelled,
+}
+
+/// What became of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picture {
+    /// It is there.
+    Kept,
+    /// It shows what must not be written, or may.
+    Withheld,
 }
 
 impl Vm {
@@ -44,7 +53,8 @@ impl Vm {
             fonts
         };
         let mut watch = lock(&self.watch);
-        let news = watch.look([&picture, &memory], || screen::read(&picture, &memory, fonts));
+        let read = || self.redactor.mask(screen::read(&picture, &memory, fonts)).0;
+        let news = watch.look([&picture, &memory], read);
         let screen = watch.screen().cloned().unwrap_or(Screen::Unknown);
         drop(watch);
         if news.no_text {
@@ -53,9 +63,9 @@ impl Vm {
         if !news.lines.is_empty() {
             let _ = self.process.inbox.send(Message::ScreenLines(news.lines));
         }
-        if let Some(number) = news.shot {
+        if let Some(number) = news.shot.filter(|_| self.pictures == Pictures::Settled) {
             let file = format!("screen-{number}.png");
-            if self.screenshot(&self.run_dir.join(&file), cancel).is_ok() {
+            if matches!(self.picture(&self.run_dir.join(&file), cancel), Ok(Picture::Kept)) {
                 let text = matches!(screen, Screen::Text(_)).then(|| screen.to_string());
                 let _ = self.process.inbox.send(Message::Shot { file, text });
             }
@@ -114,7 +124,36 @@ impl Vm {
         dumped
     }
 
-    /// Writes the screen to `path`, a PNG.
+    /// Keeps the screen at `path`, a PNG, unless it shows what must not be written, or could: where there is anything to redact, a
+    /// picture is kept only when every cell of its screen was read before and after it was made.
+    ///
+    /// # Errors
+    /// QEMU refused (its words say why) or is gone.
+    pub fn picture(&self, path: &Path, cancel: &Cancel) -> Result<Picture, QmpError> {
+        if !self.redactor.is_active() {
+            return self.screenshot(path, cancel).map(|()| Picture::Kept);
+        }
+        let harmless = || -> Result<bool, QmpError> {
+            let (picture, memory) = self.dump(cancel)?;
+            Ok(self.redactor.may_keep(&screen::read(&picture, &memory, || self.fonts())))
+        };
+        if harmless()? {
+            self.screenshot(path, cancel)?;
+            match harmless() {
+                Ok(true) => return Ok(Picture::Kept),
+                _ => drop(std::fs::remove_file(path)),
+            }
+        }
+        self.withheld.fetch_add(1, Ordering::Relaxed);
+        Ok(Picture::Withheld)
+    }
+
+    /// Pictures that were not kept because of what they show, or may show.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.load(Ordering::Relaxed)
+    }
+
+    /// Writes the screen to `path`, a PNG, whatever it shows.
     ///
     /// # Errors
     /// QEMU refused (its words say why) or is gone.

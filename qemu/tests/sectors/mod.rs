@@ -66,7 +66,8 @@ pub fn machine(host: &Host, dir: &Path, sector: &[u8]) -> Machine {
 pub fn start(host: &Host, dir: &Path, machine: &Machine) -> Vm {
     let run_dir = dir.join("run");
     std::fs::create_dir(&run_dir).unwrap();
-    Vm::start(host, machine, &Paths { run_dir }, Box::new(|_| ()), &Cancel::new()).unwrap()
+    Vm::start(host, machine, &Paths { run_dir, ..Paths::default() }, Box::new(|_| ()), &Cancel::new())
+        .unwrap()
 }
 
 /// Starts a guest of one sector.

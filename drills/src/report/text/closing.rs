@@ -41,6 +41,7 @@ pub fn closing(model: &Model, run_dir: &Path, style: Style) -> String {
     if let Some(finished) = &model.finished {
         block.proved(finished);
     }
+    block.repeated(model);
     block.sources(model);
     block.facts(model, run_dir);
     block.text
@@ -124,6 +125,23 @@ impl Block {
         }
         if !finished.proved.is_empty() || !finished.not_proved.is_empty() {
             self.line("");
+        }
+    }
+
+    fn repeated(&mut self, model: &Model) {
+        for step in &model.steps {
+            let Some((outcome, repeated)) = &step.repeated else { continue };
+            if repeated.is_flaky() {
+                self.fact("flaky", &format!("{}: {repeated}", step.title));
+            }
+            if let Some(q) = &repeated.quarantine {
+                let word = match (q.in_force, outcome) {
+                    (false, _) => "ended on",
+                    (true, Outcome::Passed) => "not needed any more, set until",
+                    (true, _) => "until",
+                };
+                self.fact("quarantine", &format!("{}: {word} {}: {}", step.title, q.until, q.reason));
+            }
         }
     }
 

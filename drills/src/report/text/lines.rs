@@ -177,6 +177,24 @@ impl Lines {
                 }
                 lines
             }
+            Kind::AttemptStarted { attempt, of, need } => {
+                vec![format!("attempt {attempt} of {of}, {need} must pass")]
+            }
+            Kind::AttemptFinished { attempt, outcome, .. } => {
+                vec![style.paint(*outcome, &format!("{} attempt {attempt} {outcome}", style.mark(*outcome)))]
+            }
+            Kind::StepFinished { outcome, repeated } => {
+                let flaky = if repeated.is_flaky() { "FLAKY, " } else { "" };
+                let mut lines = vec![format!(
+                    "{} {outcome}: {flaky}{repeated}",
+                    style.paint(*outcome, style.mark(*outcome))
+                )];
+                lines.extend(repeated.quarantine.iter().map(|q| {
+                    let word = if q.in_force { "in quarantine until" } else { "its quarantine ended on" };
+                    format!("  {word} {}: {}", q.until, say(style, &q.reason))
+                }));
+                lines
+            }
             Kind::SourceProof { file, how, outcome, detail } => {
                 let how = format!("{how:?}").to_lowercase();
                 let text = match outcome {

@@ -1,7 +1,7 @@
 //! Functions: what a scenario starts from.
 
 use super::number::{bytes, bytes_of, seconds_of, span};
-use super::values::{Bytes, Machine, Span};
+use super::values::{Bytes, Machine, Secret, Span};
 use super::{Form, Host, Param, Ty, Verb};
 use crate::script::fault::{Ret, done, mistake, place};
 use crate::script::header;
@@ -58,6 +58,51 @@ pub static VERBS: &[Verb] = &[
             let host = h.clone();
             e.register_fn("arg", move |c: NativeCallContext<'_>, name: ImmutableString, default: Dynamic| {
                 arg(&c, &host, &name, default)
+            });
+        },
+    },
+    Verb {
+        form: Form::Function,
+        name: "secret",
+        params: &[Param::must("name", Ty::Text)],
+        returns: Ty::Secret,
+        proves: false,
+        doc: "A secret by its name: the environment variable `DRILL_SECRET_name`, or the file that `DRILL_SECRET_name_FILE` names (without the newline at its end). It is at \
+              least 4 characters long. It can be joined with text, and handed to `run`, `send` and `type_text`. Every secret that is given to drill, used or not, is \
+              replaced by its name before anything is written: journal, consoles, screens, messages, reports. Of a screen that shows one, or that cannot be read whole, no \
+              picture is kept.",
+        example: "vm.send(secret(\"ROOT_PASSWORD\") + \"\\n\");",
+        register: |e, h| {
+            let host = h.clone();
+            e.register_fn("secret", move |c: NativeCallContext<'_>, name: ImmutableString| {
+                match host.stage.secret(&name) {
+                    Some(words) => Ok(Secret(words)),
+                    None => mistake(&c, format!("no secret named {name} was given"), give_secret(&name)),
+                }
+            });
+        },
+    },
+    Verb {
+        form: Form::Function,
+        name: "redact",
+        params: &[Param::must("pattern", Ty::Text)],
+        returns: Ty::Nothing,
+        proves: false,
+        doc: "From here on what this [regular expression](https://docs.rs/regex/latest/regex/#syntax) matches within one line is replaced by `[redacted]` before anything is \
+              written. It stands at the top: what was written earlier stays. Patterns of a whole project stand in the file `.drill/redact` of the folder that drill is started \
+              in, one a line. With any pattern a console's log is written line by line.",
+        example: "redact(`session=[0-9a-f]{32}`);",
+        register: |e, h| {
+            let host = h.clone();
+            e.register_fn("redact", move |c: NativeCallContext<'_>, pattern: ImmutableString| -> Ret<()> {
+                match host.stage.redact(&pattern) {
+                    Ok(()) => Ok(()),
+                    Err(why) => mistake(
+                        &c,
+                        format!("{pattern:?} is not a pattern to redact by: {why}"),
+                        "it is a regular expression that matches one character at least: redact(`token=\\S+`)",
+                    ),
+                }
             });
         },
     },
@@ -121,6 +166,11 @@ pub static VERBS: &[Verb] = &[
         },
     },
 ];
+
+/// How a secret is given.
+pub fn give_secret(name: &str) -> String {
+    format!("set DRILL_SECRET_{name}, or DRILL_SECRET_{name}_FILE to a file that holds it")
+}
 
 fn drill(c: &NativeCallContext<'_>, host: &Host, title: &str, options: &Map) -> Ret<()> {
     match header::from_map(title, options) {

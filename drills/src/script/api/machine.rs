@@ -6,6 +6,7 @@ use crate::script::fault::{Ret, done, mistake, place};
 use crate::script::options::{FAILOVER, OptionSet, START, Value};
 use crate::script::stage::{FailoverOptions, MachineId, Nvram, StartOptions, Table};
 use engine::preflight::ProfileId;
+use qemu::credential::{MAX_TEXT, file_credential};
 use rhai::{ImmutableString, Map, NativeCallContext};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -132,6 +133,22 @@ pub static VERBS: &[Verb] = &[
     },
     Verb {
         form: Form::Method(Ty::Machine),
+        name: "assert_marker",
+        params: &[Param::must("text", Ty::Text)],
+        returns: Ty::Machine,
+        proves: true,
+        doc: "Fails the drill unless the guest wrote this marker by itself (`start(#{ marker: … })`), read from the stopped disk: it came so far that its own system wrote its own \
+              root. A guest that is known to read no marker is not performed, never failed.",
+        example: "copy.assert_marker(\"gen1-of-today\");",
+        register: |e, _| {
+            e.register_fn("assert_marker", |c: Ctx<'_>, m: &mut Machine, text: ImmutableString| {
+                let seen = m.stage.assert_marker(m.id, &text, place(&c));
+                same(&c, m, seen)
+            });
+        },
+    },
+    Verb {
+        form: Form::Method(Ty::Machine),
         name: "assert_same_layout_as",
         params: &[Param::must("other", Ty::Machine)],
         returns: Ty::Machine,
@@ -254,6 +271,16 @@ fn start(c: &Ctx<'_>, m: &Machine, map: &Map) -> Ret<Vm> {
                     c,
                     "option writes of start is out of range",
                     "it wants whole MiB, at least 1.mib",
+                );
+            }
+            ("marker", Value::Text(text)) if file_credential("/", &text).is_some() => {
+                options.marker = Some(text)
+            }
+            ("marker", _) => {
+                return mistake(
+                    c,
+                    "option marker of start has a text that the guest would not write as it is",
+                    format!("it wants 1 to {MAX_TEXT} letters, digits, blanks between them, and ._:+@=,/-"),
                 );
             }
             (key, _) => {

@@ -1,9 +1,12 @@
 //! The verbs of a scenario, as one table: the host registers from it, the checker and the reference read it.
 
+pub mod agent;
 pub mod free;
+pub mod keys;
 pub mod machine;
 pub mod number;
 pub mod plan;
+pub mod repeat;
 pub mod values;
 pub mod vm;
 
@@ -30,6 +33,10 @@ pub enum Ty {
     Bytes,
     /// What `fixture` gives; text is an image too.
     Image,
+    /// What `secret` gives.
+    Secret,
+    /// Text, or text with a secret in it.
+    Words,
     /// A machine.
     Machine,
     /// A started machine.
@@ -38,6 +45,8 @@ pub enum Ty {
     Plan,
     /// What a command answered.
     Output,
+    /// A part of the scenario: `|| { … }`.
+    Body,
     /// An option map.
     Options,
     /// Not known before it runs.
@@ -55,10 +64,13 @@ impl Ty {
             Ty::Duration => "Duration",
             Ty::Bytes => "Bytes",
             Ty::Image => "Image",
+            Ty::Secret => "Secret",
+            Ty::Words => "Text or Secret",
             Ty::Machine => "Machine",
             Ty::Vm => "Vm",
             Ty::Plan => "Plan",
             Ty::Output => "Output",
+            Ty::Body => "|| {…}",
             Ty::Options => "#{…}",
             Ty::Any => "anything",
         }
@@ -81,6 +93,10 @@ pub struct Param {
 impl Param {
     const fn must(name: &'static str, ty: Ty) -> Param {
         Param { name, ty, optional: false, options: None }
+    }
+
+    const fn must_options(set: &'static OptionSet) -> Param {
+        Param { name: "options", ty: Ty::Options, optional: false, options: Some(set) }
     }
 
     const fn options(set: &'static OptionSet) -> Param {
@@ -157,7 +173,15 @@ pub struct Host {
 
 /// Every verb, in the order of the reference.
 pub fn verbs() -> impl Iterator<Item = &'static Verb> {
-    free::VERBS.iter().chain(machine::VERBS).chain(plan::VERBS).chain(vm::VERBS).chain(number::VERBS)
+    free::VERBS
+        .iter()
+        .chain(repeat::VERBS)
+        .chain(machine::VERBS)
+        .chain(plan::VERBS)
+        .chain(vm::VERBS)
+        .chain(keys::VERBS)
+        .chain(agent::VERBS)
+        .chain(number::VERBS)
 }
 
 /// Registers every verb.

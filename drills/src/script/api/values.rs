@@ -1,7 +1,7 @@
 //! What a script variable can hold: handles and units. Machines belong to the run; a handle is a number and a way to the stage.
 
-use crate::script::stage::{self, Image, MachineId, RunOutput, Stage, VmId};
-use rhai::Engine;
+use crate::script::stage::{self, Image, MachineId, RunOutput, Stage, VmId, Words};
+use rhai::{Engine, ImmutableString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ pub struct FailbackPlan {
     pub plan: Arc<stage::FailbackPlan>,
 }
 
+/// Text with a secret in it. It can be joined with text and handed to a guest; printed, it is its name.
+#[derive(Clone)]
+pub struct Secret(pub Words);
+
 /// Gives the types the names that error messages use.
 pub fn register_types(engine: &mut Engine) {
     engine
@@ -49,5 +53,13 @@ pub fn register_types(engine: &mut Engine) {
         .register_type_with_name::<Vm>("Vm")
         .register_type_with_name::<FailbackPlan>("Plan")
         .register_type_with_name::<Image>("Image")
+        .register_type_with_name::<Secret>("Secret")
         .register_type_with_name::<RunOutput>("Output");
+    let text = |text: &ImmutableString| Words::from(text.as_str());
+    engine
+        .register_fn("+", |a: Secret, b: Secret| Secret(a.0.then(&b.0)))
+        .register_fn("+", move |a: Secret, b: ImmutableString| Secret(a.0.then(&text(&b))))
+        .register_fn("+", move |a: ImmutableString, b: Secret| Secret(text(&a).then(&b.0)))
+        .register_fn("to_string", |secret: &mut Secret| secret.0.to_string())
+        .register_fn("to_debug", |secret: &mut Secret| secret.0.to_string());
 }

@@ -1,9 +1,9 @@
 //! What a started machine can do.
 
-use super::values::{Span, Vm};
+use super::values::{Secret, Span, Vm};
 use super::{Form, Param, Ty, Verb};
 use crate::script::fault::{Ret, done, place};
-use crate::script::stage::{Done, ExitPolicy};
+use crate::script::stage::{Done, ExitPolicy, Words};
 use rhai::{ImmutableString, NativeCallContext};
 
 type Ctx<'a> = NativeCallContext<'a>;
@@ -101,43 +101,37 @@ pub static VERBS: &[Verb] = &[
     Verb {
         form: Form::Method(Ty::Vm),
         name: "run",
-        params: &[Param::must("command", Ty::Text)],
+        params: &[Param::must("command", Ty::Words)],
         returns: Ty::Output,
         proves: true,
         doc: "Runs a shell command in the guest, through its agent or the shell on its console. An exit code other than 0 fails the drill.",
         example: "vm.run(\"systemctl is-active nginx\");",
         register: |e, _| {
             e.register_fn("run", |c: Ctx<'_>, vm: &mut Vm, command: ImmutableString| {
-                done(&c, vm.stage.run(vm.id, &command, ExitPolicy::MustBeZero, place(&c)))
+                done(&c, vm.stage.run(vm.id, &command.as_str().into(), ExitPolicy::MustBeZero, place(&c)))
+            });
+            e.register_fn("run", |c: Ctx<'_>, vm: &mut Vm, command: Secret| {
+                done(&c, vm.stage.run(vm.id, &command.0, ExitPolicy::MustBeZero, place(&c)))
             });
         },
     },
     Verb {
         form: Form::Method(Ty::Vm),
         name: "check_run",
-        params: &[Param::must("command", Ty::Text)],
+        params: &[Param::must("command", Ty::Words)],
         returns: Ty::Bool,
         proves: false,
         doc: "Runs a shell command in the guest and says whether its exit code is 0.",
         example: "if vm.check_run(\"test -e /etc/nginx\") { vm.run(\"nginx -t\"); }",
         register: |e, _| {
-            e.register_fn("check_run", |c: Ctx<'_>, vm: &mut Vm, command: ImmutableString| {
-                done(&c, vm.stage.run(vm.id, &command, ExitPolicy::Any, place(&c))).map(|o| o.exit == 0)
+            let asked = |c: &Ctx<'_>, vm: &Vm, command: &Words| {
+                done(c, vm.stage.run(vm.id, command, ExitPolicy::Any, place(c))).map(|o| o.exit == 0)
+            };
+            e.register_fn("check_run", move |c: Ctx<'_>, vm: &mut Vm, command: ImmutableString| {
+                asked(&c, vm, &command.as_str().into())
             });
-        },
-    },
-    Verb {
-        form: Form::Method(Ty::Vm),
-        name: "send",
-        params: &[Param::must("text", Ty::Text)],
-        returns: Ty::Vm,
-        proves: false,
-        doc: "Types this text on the guest's console, as it is; a line ends with `\\n`.",
-        example: "vm.send(\"root\\n\");",
-        register: |e, _| {
-            e.register_fn("send", |c: Ctx<'_>, vm: &mut Vm, text: ImmutableString| {
-                let sent = vm.stage.send(vm.id, &text, place(&c));
-                same(&c, vm, sent)
+            e.register_fn("check_run", move |c: Ctx<'_>, vm: &mut Vm, command: Secret| {
+                asked(&c, vm, &command.0)
             });
         },
     },
@@ -177,7 +171,7 @@ pub static VERBS: &[Verb] = &[
     },
 ];
 
-fn same(c: &Ctx<'_>, vm: &Vm, result: Done) -> Ret<Vm> {
+pub(super) fn same(c: &Ctx<'_>, vm: &Vm, result: Done) -> Ret<Vm> {
     done(c, result)?;
     Ok(vm.clone())
 }

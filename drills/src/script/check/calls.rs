@@ -2,12 +2,13 @@
 
 use super::Arg;
 use super::walk::Walk;
+use crate::script::api::repeat::policy_of;
 use crate::script::api::{Form, Ty, Verb, nearest, verbs};
 use crate::script::engine::WITHOUT_FUNCTIONS;
 use crate::script::header::literal;
 use crate::script::options::{Kind, OptionSet};
 use crate::script::source::Pos;
-use rhai::{Expr, FnCallExpr, Position};
+use rhai::{Dynamic, Expr, FnCallExpr, Map, Position};
 
 impl Walk<'_> {
     /// `name(…)`.
@@ -173,6 +174,7 @@ impl Walk<'_> {
         match verb.name {
             "drill" => self.drill_called(at),
             "fixture" => self.fixture(call),
+            "secret" => self.secret(call, at),
             "arg" => return self.arg(call, given, at),
             _ => {}
         }
@@ -181,6 +183,11 @@ impl Walk<'_> {
 
     fn options(&mut self, set: &'static OptionSet, map: &Expr) {
         let Expr::Map(entries, _) = map else { return };
+        if set.verb == "repeat"
+            && let Some(Err(bad)) = literal(map).and_then(Dynamic::try_cast::<Map>).map(|map| policy_of(&map))
+        {
+            return self.error(map.position(), bad.message, bad.help);
+        }
         for (key, value) in &entries.0 {
             let result = set.find(key.name.as_str()).and_then(|opt| match literal(value) {
                 Some(value) => opt.read(set.verb, &value).map(|_| ()),
@@ -202,6 +209,21 @@ impl Walk<'_> {
                 None => format!("there are: {}", known.join(", ")),
             };
             self.error(*at, format!("there is no fixture {name}"), help);
+        }
+    }
+
+    fn secret(&mut self, call: &FnCallExpr, at: Position) {
+        let Some(known) = self.secrets else { return };
+        match call.args.first() {
+            Some(Expr::StringConstant(name, at)) if !known.contains(&name.as_str()) => {
+                self.error(
+                    *at,
+                    format!("no secret named {name} was given"),
+                    crate::script::api::free::give_secret(name),
+                );
+            }
+            Some(Expr::StringConstant(..)) => {}
+            _ => self.undecided(at, "which secret this is is known only when it runs".to_owned()),
         }
     }
 
@@ -228,7 +250,11 @@ fn fits(verb: &Verb, given: usize) -> bool {
 }
 
 fn accepts(wanted: Ty, given: Ty) -> bool {
-    wanted == Ty::Any || given == Ty::Any || wanted == given || (wanted == Ty::Image && given == Ty::Text)
+    wanted == Ty::Any
+        || given == Ty::Any
+        || wanted == given
+        || (wanted == Ty::Image && given == Ty::Text)
+        || (wanted == Ty::Words && matches!(given, Ty::Text | Ty::Secret))
 }
 
 fn arguments(n: usize) -> String {

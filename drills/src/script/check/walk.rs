@@ -1,12 +1,15 @@
 //! The walk over statements and expressions: scopes, what a name holds, and whether a value is used.
 
-use super::Arg;
 use super::known::Functions;
+use super::{Arg, Given};
 use crate::script::api::Ty;
 use crate::script::diagnostic::{Diagnostic, Severity};
 use crate::script::source::Pos;
 use rhai::{AST, ASTNode, Expr, FlowControl, Position, Stmt, StmtBlock};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How Rhai's names of closures begin.
+const CLOSURE: &str = "anon$";
 
 /// The state of one walk.
 pub struct Walk<'a> {
@@ -20,15 +23,17 @@ pub struct Walk<'a> {
     /// The scenario's own functions: name → argument counts.
     pub(super) own: BTreeMap<String, BTreeSet<usize>>,
     pub(super) fixtures: Option<&'a [&'a str]>,
+    pub(super) secrets: Option<&'a [&'a str]>,
     /// Names that are given a value more than once: what they hold is not followed.
     reassigned: BTreeSet<String>,
     scopes: Vec<BTreeMap<String, Ty>>,
+    in_closure: bool,
     drills: usize,
 }
 
 impl<'a> Walk<'a> {
     /// A walk over `ast`.
-    pub fn new(ast: &AST, functions: &'a Functions, fixtures: Option<&'a [&'a str]>) -> Walk<'a> {
+    pub fn new(ast: &AST, functions: &'a Functions, given: Given<'a>) -> Walk<'a> {
         let mut own: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for f in ast.iter_functions() {
             own.entry(f.name.to_owned()).or_default().insert(f.params.len());
@@ -48,9 +53,11 @@ impl<'a> Walk<'a> {
             proves: false,
             functions,
             own,
-            fixtures,
+            fixtures: given.fixtures,
+            secrets: given.secrets,
             reassigned,
             scopes: vec![BTreeMap::new()],
+            in_closure: false,
             drills: 0,
         }
     }
@@ -58,10 +65,12 @@ impl<'a> Walk<'a> {
     /// Walks all of it.
     pub fn run(&mut self, ast: &AST) {
         self.statements(ast.statements(), false);
-        for body in bodies(ast) {
+        for (closure, body) in bodies(ast) {
             let outer = std::mem::replace(&mut self.scopes, vec![BTreeMap::new()]);
+            self.in_closure = closure;
             // The last statement of a function is its value.
             self.statements(&body, true);
+            self.in_closure = false;
             self.scopes = outer;
         }
     }
@@ -71,6 +80,10 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn undecided(&mut self, at: Position, message: String) {
+        // What a closure takes from around it is not followed; to say so at each of its calls helps nobody.
+        if self.in_closure {
+            return;
+        }
         self.diagnostics.push(Diagnostic::new(Severity::Undecided, Pos::from_rhai(at), message));
     }
 
@@ -281,14 +294,16 @@ fn last_call(e: &Expr) -> Option<(&str, Position)> {
     }
 }
 
-/// The bodies of the scenario's functions. Rhai keeps a body behind a type without a public name, so the statements come from its own walk
+/// The bodies of the scenario's functions, and whether each is a closure. Rhai keeps a body behind a type without a public name, so the statements come from its own walk
 /// and are sorted into the functions by place: each belongs to the smallest one around it (a closure lies inside another function).
-fn bodies(ast: &AST) -> Vec<Vec<Stmt>> {
+fn bodies(ast: &AST) -> Vec<(bool, Vec<Stmt>)> {
     let spans: Vec<(Position, Position)> = ast
         .shared_lib()
         .iter_script_fn_info()
         .map(|(_, _, _, _, f)| (f.body.start_position(), f.body.end_position()))
         .collect();
+    let closures: Vec<bool> =
+        ast.shared_lib().iter_script_fn_info().map(|(.., f)| f.name.starts_with(CLOSURE)).collect();
     let mut bodies = vec![Vec::new(); spans.len()];
     let mut main = ast.statements().len();
     ast.walk(&mut |path: &[ASTNode<'_>]| {
@@ -306,5 +321,5 @@ fn bodies(ast: &AST) -> Vec<Vec<Stmt>> {
         }
         true
     });
-    bodies
+    closures.into_iter().zip(bodies).collect()
 }

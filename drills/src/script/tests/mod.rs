@@ -148,7 +148,7 @@ error: start has no option secureboot
 3 | web.start(#{ secureboot: true });
   |     ^^^^^
   |
-  = help: did you mean secure_boot? It knows: nvram, secure_boot, tpm, memory, cpus, resets, writes
+  = help: did you mean secure_boot? It knows: nvram, secure_boot, tpm, memory, cpus, resets, writes, marker
 "#,
     );
     shows(

@@ -2,8 +2,8 @@
 
 use crate::script::source::Pos;
 use crate::script::stage::{
-    Done, ExitPolicy, FailbackPlan, FailoverOptions, Header, Image, MachineId, RunOutput, Stage,
-    StartOptions, VerbError, VerbOutcome, VmId,
+    Done, ExitPolicy, FailbackPlan, FailoverOptions, Header, Image, MachineId, Policy, RunOutput, Stage,
+    StartOptions, VerbError, VerbOutcome, VmId, Words,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -74,6 +74,18 @@ impl Stage for Rehearsal {
     fn step(&self, title: &str, pos: Pos) -> Done {
         self.say("step", title.to_owned(), Some(pos))
     }
+    fn begin_repeat(&self, title: &str, pos: Pos) -> Done {
+        self.say("begin_repeat", title.to_owned(), Some(pos))
+    }
+    fn begin_attempt(&self, policy: &Policy, attempt: u32) {
+        let _ = self.say("begin_attempt", format!("{attempt} {policy:?}"), None);
+    }
+    fn end_attempt(&self, attempt: u32, failure: Option<&VerbError>) {
+        let _ = self.say("end_attempt", format!("{attempt} {failure:?}"), None);
+    }
+    fn end_repeat(&self, title: &str, _: &Policy, passed: u32, failed: u32) -> Done {
+        self.say("end_repeat", format!("{title} {passed} {failed}"), None)
+    }
     fn machine(&self, image: &Image, pos: Pos) -> Done<MachineId> {
         self.say("machine", format!("{image:?}"), Some(pos))?;
         Ok(MachineId(self.next()))
@@ -102,12 +114,45 @@ impl Stage for Rehearsal {
     fn assert_screen(&self, vm: VmId, text: &str, pos: Pos) -> Done {
         self.say("assert_screen", format!("{vm:?} {text:?}"), Some(pos))
     }
-    fn run(&self, vm: VmId, command: &str, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
+    fn run(&self, vm: VmId, command: &Words, policy: ExitPolicy, pos: Pos) -> Done<RunOutput> {
         self.say("run", format!("{vm:?} {command:?} {policy:?}"), Some(pos))?;
         Ok(RunOutput { exit: 0, output: "6.1.0\n".to_owned() })
     }
-    fn send(&self, vm: VmId, text: &str, pos: Pos) -> Done {
+    fn send(&self, vm: VmId, text: &Words, pos: Pos) -> Done {
         self.say("send", format!("{vm:?} {text:?}"), Some(pos))
+    }
+    fn secret(&self, name: &str) -> Option<Words> {
+        (name == "ROOT_PASSWORD").then(|| Words::secret(name, "hunter2"))
+    }
+    fn redact(&self, pattern: &str) -> Result<(), String> {
+        self.say("redact", format!("{pattern:?}"), None).map_err(|e| e.message)
+    }
+    fn keys(&self, vm: VmId, names: &str, chords: &[Vec<String>], pos: Pos) -> Done {
+        self.say("keys", format!("{vm:?} {names:?} {}", chords.len()), Some(pos))
+    }
+    fn type_text(&self, vm: VmId, text: &Words, chords: &[Vec<String>], pos: Pos) -> Done {
+        self.say("type_text", format!("{vm:?} {text:?} {}", chords.len()), Some(pos))
+    }
+    fn wait_agent(&self, vm: VmId, within: Duration, pos: Pos) -> Done {
+        self.say("wait_agent", format!("{vm:?} {within:?}"), Some(pos))
+    }
+    fn check_agent(&self, vm: VmId, pos: Pos) -> Done<bool> {
+        self.say("check_agent", format!("{vm:?}"), Some(pos))?;
+        Ok(true)
+    }
+    fn os_info(&self, vm: VmId, pos: Pos) -> Done<qemu::GuestOs> {
+        self.say("os_info", format!("{vm:?}"), Some(pos))?;
+        Ok(qemu::GuestOs { id: "debian".to_owned(), ..qemu::GuestOs::default() })
+    }
+    fn read_file(&self, vm: VmId, path: &str, pos: Pos) -> Done<String> {
+        self.say("read_file", format!("{vm:?} {path:?}"), Some(pos))?;
+        Ok("web01\n".to_owned())
+    }
+    fn freeze(&self, vm: VmId, pos: Pos) -> Done {
+        self.say("freeze", format!("{vm:?}"), Some(pos))
+    }
+    fn thaw(&self, vm: VmId, pos: Pos) -> Done {
+        self.say("thaw", format!("{vm:?}"), Some(pos))
     }
     fn stop(&self, vm: VmId, pos: Pos) -> Done {
         self.say("stop", format!("{vm:?}"), Some(pos))
@@ -143,6 +188,9 @@ impl Stage for Rehearsal {
     fn check_file(&self, machine: MachineId, path: &Path, content: &str, pos: Pos) -> Done<bool> {
         self.say("check_file", format!("{machine:?} {path:?} {content:?}"), Some(pos))?;
         Ok(true)
+    }
+    fn assert_marker(&self, machine: MachineId, text: &str, pos: Pos) -> Done {
+        self.say("assert_marker", format!("{machine:?} {text:?}"), Some(pos))
     }
     fn assert_same_layout_as(&self, machine: MachineId, other: MachineId, pos: Pos) -> Done {
         self.say("assert_same_layout_as", format!("{machine:?} {other:?}"), Some(pos))

@@ -7,7 +7,7 @@ const FIXTURES: &[&str] = &["tiny-gen2", "debian-12-gen2"];
 #[track_caller]
 fn findings(name: &str, text: &str, set: &[&str]) -> String {
     let source = Source::new(name, text);
-    let checked = check(&source, Given { set, fixtures: Some(FIXTURES) });
+    let checked = check(&source, Given { set, fixtures: Some(FIXTURES), secrets: Some(&["ROOT_PASSWORD"]) });
     let pictures: Vec<String> =
         checked.diagnostics.iter().map(|d| d.render(&source).trim_end().to_owned()).collect();
     pictures.join("\n\n")
