@@ -14,7 +14,7 @@
 //!
 //! A boot climbs [`Rung`]s; what it says is looked up in a table ([`ladder::PATTERNS`]); a reset starts a new attempt.
 //! The [`Verdict`] keeps four answers apart: `Ready`, `Stopped` (the guest did not get there, and by which words that is
-//! known), `Unseen` (nothing could be seen: no answer) and `Broken` (QEMU or the host failed: no answer).
+//! known), `Unseen` (what would show more cannot be seen: no answer) and `Broken` (QEMU or the host failed: no answer).
 //!
 //! ```no_run
 //! use qemu::{

@@ -348,7 +348,6 @@ impl Supervisor {
     }
 
     /// Counts what a port said.
-
     fn moved(&self, bytes: &[u8]) {
         let mut state = self.shared.lock();
         state.said = state.said.saturating_add(bytes.len() as u64);

@@ -240,7 +240,7 @@ pub const FAULTS: &[Fault] = &[
         ("console-gone", "the kernel and init no longer use the first serial port"),
         Configuration,
         GEN2,
-        (Rung::Loader, &["unseen"]),
+        (Rung::Init, &["unseen"]),
         files::no_console,
     ),
     // The kernel

@@ -70,9 +70,8 @@ pub(crate) fn judge(name: &str, verdict: &Verdict) -> Option<(Judgement, Seen)> 
             let seen = Seen { rung: Some(*at), cause: why.id.clone(), text: why.text.clone(), words };
             Some((right(Some(*at), &why.id), seen))
         }
-        Outcome::Unseen { .. } => {
-            let text = "nothing could be seen after the loader".to_owned();
-            let seen = Seen { rung, cause: UNSEEN.to_owned(), text, words: String::new() };
+        Outcome::Unseen { what, .. } => {
+            let seen = Seen { rung, cause: UNSEEN.to_owned(), text: what.clone(), words: String::new() };
             Some((right(rung, UNSEEN), seen))
         }
         Outcome::Broken { .. } | Outcome::Cancelled => None,

@@ -77,7 +77,7 @@ pub enum Area {
 /// What must catch a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caught {
-    /// The ladder of a boot, at this rung for one of these causes (ids of `qemu::ladder`; `unseen` for a boot that nothing can be seen of).
+    /// The ladder of a boot, at this rung for one of these causes (ids of `qemu::ladder`; `unseen` for a boot whose end cannot be seen).
     Boot {
         /// The highest rung that may be reached.
         rung: Rung,

@@ -66,11 +66,14 @@ fn a_disk_without_anything_refuses_every_fault_with_a_reason() {
     }
 }
 
+/// What is made of these lines of the serial port, or (`V `) of the screen.
 fn judged(name: &str, lines: &[&str]) -> Option<Judgement> {
     let mut ladder = Ladder::default();
     for (n, line) in (1u64..).zip(lines) {
-        let seen = Seen::Line((*line).to_owned());
-        ladder.observe(&Observation { at_ms: n.saturating_mul(100), source: Source::Serial, seen });
+        let (source, line) =
+            line.strip_prefix("V ").map_or((Source::Serial, *line), |line| (Source::Screen, line));
+        let seen = Seen::Line(line.to_owned());
+        ladder.observe(&Observation { at_ms: n.saturating_mul(100), source, seen });
     }
     judge(name, &ladder.judge(End::Deadline, 60_000)).map(|(judgement, _)| judgement)
 }
@@ -89,7 +92,13 @@ fn only_its_own_rung_and_reason_count() {
         ("kernel-missing", &[loader, kernel, "DRILL-READY"], Some(Missed)),
         // A wait that ran out is never a catch.
         ("root-uuid-changed", &[loader, kernel], Some(Elsewhere)),
-        ("console-gone", &[loader], Some(Caught)),
+        // Seen on the screen alone, and without an end there. With nothing on it: another rung.
+        (
+            "console-gone",
+            &[loader, "V [ 0.0] Linux version 6.1.0", "V Run /init as init process"],
+            Some(Caught),
+        ),
+        ("console-gone", &[loader], Some(Elsewhere)),
         ("kernel-missing", &[loader], Some(Elsewhere)),
         // What must be refused before a boot is not caught by one.
         ("gpt-primary-damaged", &[loader, no_file], Some(Elsewhere)),

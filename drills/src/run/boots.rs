@@ -331,12 +331,9 @@ impl Run {
                 let evidence = evidence.iter().map(shown).collect();
                 (verdict::Outcome::Failed, cause, evidence, Some(why.next.clone()))
             }
-            ladder::Outcome::Unseen { hint } => (
-                verdict::Outcome::NotPerformed,
-                "nothing could be seen".to_owned(),
-                Vec::new(),
-                Some(hint.clone()),
-            ),
+            ladder::Outcome::Unseen { what, hint } => {
+                (verdict::Outcome::NotPerformed, what.clone(), Vec::new(), Some(hint.clone()))
+            }
             ladder::Outcome::Broken { reason } => {
                 (verdict::Outcome::Broken, reason.clone(), Vec::new(), None)
             }

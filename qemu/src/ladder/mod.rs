@@ -386,8 +386,10 @@ impl Ladder {
         {
             return;
         }
-        // What stands on a screen may be older than what came by wire: a rung above it was reached, so it was overcome.
-        if evidence.source == Source::Screen && self.last().and_then(Attempt::highest) > Some(cause.at) {
+        // What stands on a screen may be older than what came by wire: a rung above it was reached there, so it was overcome.
+        let by_wire =
+            |a: &Attempt| a.reached.iter().any(|r| r.rung > cause.at && r.evidence.source != Source::Screen);
+        if evidence.source == Source::Screen && self.last().is_some_and(by_wire) {
             return;
         }
         self.reach_at_least(cause.at, &evidence);

@@ -11,7 +11,7 @@
 //! | a system | a cause | [`SYSTEM_CAUSE_MS`] |
 //! | a system | nothing | [`SYSTEM_MS`] |
 
-use super::verdict::{Cause, silent, worst};
+use super::verdict::{Cause, screen_alone, silent, worst};
 use super::{Attempt, Evidence, Expect, Ladder, Outcome};
 use crate::cpus::Running;
 
@@ -61,6 +61,9 @@ impl Ladder {
         }
         if let Some(evidence) = silent(attempt) {
             return Some(stopped(&Cause::boot_code_silent(at), Some(evidence.clone())));
+        }
+        if let Some(unseen) = screen_alone(attempt).filter(|_| still.running == Running::System) {
+            return Some(unseen);
         }
         let seconds = for_ms / 1_000;
         Some(match still.running {

@@ -111,6 +111,15 @@ fn each_way_to_stop_has_its_own_name() {
     check(&silent, "Loader boot-code-silent");
     check(&[&silent[..], &["GRAPHICS"]].concat(), "unseen");
     check(&[&silent[..], &["V GRUB loading."]].concat(), "unseen");
+    // A console that is the screen alone: nobody can say that the guest hangs. One that speaks, or has a cause, is judged.
+    let screen = ["V [    0.000000] Linux version 6.1.0", "V [    3.0] Run /init as init process"];
+    check(&[&[UEFI], &screen[..]].concat(), "unseen");
+    check(&[&[UEFI], &screen[..], &["S starting services"]].concat(), "Init no-progress");
+    check(
+        &[&[UEFI], &screen[..], &["V [    4.0] Kernel panic - not syncing: Attempted to kill init!"]]
+            .concat(),
+        "Init panic",
+    );
     // Recorded with faults planted in tiny-gen2.
     check(&[BIOS, "D Booting from 0000:7c00", "V GRUB Read Error"], "Loader grub-boot-read");
     check(

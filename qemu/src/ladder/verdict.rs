@@ -1,7 +1,7 @@
 //! From what was seen to an answer.
 
 use super::pattern::{LAB_TIMER, Means, Pattern};
-use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Rung, SETTLE_MS, Source};
+use super::{Attempt, Evidence, Ladder, MAX_ATTEMPTS, READY_HOLD_MS, Reached, Rung, SETTLE_MS, Source};
 use crate::log::MAX_LOG;
 use serde::Serialize;
 
@@ -67,8 +67,10 @@ pub enum Outcome {
         /// The line that says so; of a wait that ran out, the last line.
         evidence: Option<Evidence>,
     },
-    /// The loader was started and nothing could be seen after that: no answer, not a failure of the guest.
+    /// The loader was started, and what would show more of the guest cannot be seen: no answer, not a failure of the guest.
     Unseen {
+        /// What was seen, and what not.
+        what: String,
         /// What would make it visible.
         hint: String,
     },
@@ -199,7 +201,11 @@ impl Ladder {
         if at == Rung::Loader {
             let hint = "the loader was started and nothing was seen after it: add console=ttyS0 to the kernel \
                         command line, or look at the screenshot";
-            return Outcome::Unseen { hint: hint.to_owned() };
+            let what = "nothing could be seen after the loader".to_owned();
+            return Outcome::Unseen { what, hint: hint.to_owned() };
+        }
+        if let Some(unseen) = screen_alone(attempt) {
+            return unseen;
         }
         let last = attempt.lines().last().cloned();
         let quiet = now_ms.saturating_sub(last.as_ref().map_or(self.progress_ms, |l| l.at_ms)) / 1_000;
@@ -218,7 +224,7 @@ impl Ladder {
                     format!("{host}; what the guest did ({at:?}: {}) is no answer about it", why.text);
                 Outcome::Broken { reason }
             }
-            Outcome::Unseen { hint } if self.host.is_some() => {
+            Outcome::Unseen { hint, .. } if self.host.is_some() => {
                 let host = self.host.as_deref().unwrap_or_default();
                 Outcome::Broken { reason: format!("{host}; and {hint}") }
             }
@@ -233,6 +239,20 @@ pub(super) fn silent(attempt: &Attempt) -> Option<&Evidence> {
     let heard = attempt.lines().any(|l| matches!(l.source, Source::Serial | Source::Serial2));
     let last = attempt.lines().filter(|l| l.source == Source::Screen).last()?;
     (attempt.text_screen && !heard && last.line.starts_with("Booting from ")).then_some(last)
+}
+
+/// A system that is known by its screen, and no serial port said a word since: it may be ready where nobody sees it.
+pub(super) fn screen_alone(attempt: &Attempt) -> Option<Outcome> {
+    let known = |r: &&Reached| r.rung >= Rung::Kernel && r.evidence.source == Source::Screen;
+    let first = attempt.reached.iter().find(known)?;
+    let mut since = attempt.lines().filter(|l| l.at_ms >= first.evidence.at_ms);
+    if since.any(|l| matches!(l.source, Source::Serial | Source::Serial2)) {
+        return None;
+    }
+    let what = "the system's messages stand on the screen alone, and nothing there shows that it is ready";
+    let hint = "add console=ttyS0 to the kernel command line, let the guest show a login prompt on its screen, or wait for what it \
+                does show there (wait_screen); the last screen is kept";
+    Some(Outcome::Unseen { what: what.to_owned(), hint: hint.to_owned() })
 }
 
 /// The cause that explains the others: the heaviest, of equals the first.
