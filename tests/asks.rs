@@ -26,8 +26,12 @@ fn keys_reach_a_loader_that_listens_on_its_screen() {
         )
     };
     run(dir.path(), tiny(), &body("echo ty'_'ped\\n"), 0);
-    let (_, err) = run(dir.path(), tiny(), &body("echo nothing\\n"), 1);
-    assert!(err.contains("wanted “ty_ped” within 30 s"), "{err}");
+    if std::env::var_os("DRILL_TEST_FULL").is_some() {
+        let (_, err) = run(dir.path(), tiny(), &body("echo nothing\\n"), 1);
+        assert!(err.contains("wanted “ty_ped” within 30 s"), "{err}");
+    } else {
+        println!("left to ./x test --full: the twin that types something else");
+    }
     let (_, err) =
         run(dir.path(), tiny(), "copy.start().wait_ready(3.minutes).keys(\"ctrl-alt-dell\");\n", 2);
     assert!(err.contains("there is no key named \"dell\""), "{err}");
