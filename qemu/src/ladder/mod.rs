@@ -222,9 +222,12 @@ impl Ladder {
         let attempt = self.current();
         attempt.reached.retain(|r| r.rung != Rung::Ready);
         let lines: Vec<_> = attempt.lines.drain(..).collect();
+        // What those lines said of resets was counted when they came.
+        let counted = self.expected.clone();
         for Evidence { at_ms, source, line } in lines {
             self.observe(&Observation { at_ms, source, seen: Seen::Line(line) });
         }
+        self.expected = counted;
     }
 
     /// Takes one observation.
@@ -245,7 +248,7 @@ impl Ladder {
             Seen::NoText => self.current().text_screen = false,
             Seen::Shot { .. } => {}
             Seen::Reset => {
-                if self.expected.is_firmwares() {
+                if self.expected.is_firmwares(*at_ms) {
                     return;
                 }
                 self.resets += usize::from(!self.expected.reset());
