@@ -3,6 +3,7 @@
 use super::{FILE, MAX_LINE};
 use crate::event::{ArtifactName, Event, EventPath, Header, Kind, Pointer};
 use qemu::Redactor;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -174,9 +175,12 @@ impl Recorder {
             std::fs::create_dir_all(folder)?;
         }
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        let clean = self.shared.redactor.text(&String::from_utf8_lossy(bytes));
-        let bytes = if self.shared.redactor.is_active() { clean.as_bytes() } else { bytes };
-        file.write_all(bytes)?;
+        let redactor = &self.shared.redactor;
+        let bytes = match redactor.is_active() {
+            true => Cow::Owned(redactor.text(&String::from_utf8_lossy(bytes)).into_bytes()),
+            false => Cow::Borrowed(bytes),
+        };
+        file.write_all(&bytes)?;
         Ok(Pointer { artifact, offset: 0, len: bytes.len() as u64 })
     }
 

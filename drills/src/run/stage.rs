@@ -85,17 +85,10 @@ impl Stage for Run {
 
     fn start(&self, machine: MachineId, options: &StartOptions, pos: Pos) -> Done<VmId> {
         let name = self.name_of(machine);
-        let args = match options.secure_boot {
-            Some(true) => "secure boot enforced",
-            Some(false) => "secure boot off",
-            None => "",
-        }
-        .to_owned();
-        let args = match (options.tpm, args.is_empty()) {
-            (false, _) => args,
-            (true, true) => "TPM".to_owned(),
-            (true, false) => format!("{args}, TPM"),
-        };
+        let secure_boot =
+            options.secure_boot.map(|on| if on { "secure boot enforced" } else { "secure boot off" });
+        let words = secure_boot.into_iter().chain(options.tpm.then_some("TPM"));
+        let args = words.collect::<Vec<_>>().join(", ");
         self.act("start", Some(&name), args, Some(pos), |action| self.start_machine(action, machine, options))
     }
 
